@@ -1,0 +1,82 @@
+// Package config turns the text of config.hcl into validated values, or into
+// diagnostics that say where the mistake is and what to write instead.
+//
+// A mail administrator meets this package on a bad day: something was edited,
+// and mail must flow again. So every mistake of a file is reported at once,
+// each with its line, the text of that line and a remedy, and nothing is
+// guessed: an unknown name is never skipped, an unset environment variable is
+// never the empty string, and a setting that could turn a mail server into an
+// open relay (client_address) has no default. What is legal but probably not
+// meant, such as a backend that is reached over the Internet in clear, becomes
+// a warning in Config.Warnings.
+//
+// The names of blocks and attributes stand in tables (see table), which read
+// the file, answer "did you mean" and are compared with config.hcl.example by a
+// test. Defaults are the values that a target holds before its table is read.
+//
+// Not done here: no certificate is read, no name is resolved and no socket is
+// opened. That belongs to the program that uses the values.
+package config
+
+import (
+	"log/slog"
+)
+
+// Config is a whole configuration file after validation. It is made once and
+// never changed after.
+type Config struct {
+	// Hostname is the name in greeting, EHLO and Received (RFC 5321, 4.1.4): a
+	// fully qualified name, or an address literal such as [192.0.2.1].
+	Hostname     string
+	State        State
+	Resolver     Resolver
+	Certificates []Certificate // in the order of the file
+	Inbounds     []Inbound     // in the order of the file
+	Admin        Admin
+	Log          Log
+	// Warnings are "file:line: text", one per line of the file that is legal
+	// but probably not meant, in the order of the file.
+	Warnings []string
+}
+
+// State says where what is remembered of peers is kept.
+type State struct {
+	Kind string // memory; bolt and redis are reserved names
+	Path string // of a bolt file
+	URL  string // of a Redis server
+}
+
+// Resolver says who is asked for DNS answers.
+type Resolver struct {
+	Servers []string // "address:port"; empty = the system's
+}
+
+// Certificate is one source of a certificate and its key: two files, or names
+// that a self-signed certificate is made for at start.
+type Certificate struct {
+	Name       string
+	CertFile   string   // absolute path of a PEM chain, leaf first
+	KeyFile    string   // absolute path of its PEM key
+	SelfSigned []string // host names and addresses
+}
+
+// Admin is the HTTP listener for health, readiness and metrics. It only reads.
+type Admin struct {
+	Listen string // "host:port"; empty = none
+}
+
+// Log says how the log is written.
+type Log struct {
+	Format string // text | json
+	Level  slog.Level
+}
+
+// Default returns what applies where a file says nothing: it has no inbound
+// and no certificate.
+func Default() *Config {
+	return &Config{
+		Hostname: systemHostname(),
+		State:    State{Kind: "memory"},
+		Log:      Log{Format: "text", Level: slog.LevelInfo},
+	}
+}

@@ -1,0 +1,174 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// prefixes is a list of networks; a bare address is a network of one.
+func prefixes(name string, target *[]netip.Prefix) field {
+	return field{name: name, read: func(v value) { *target = each(v, "", parsePrefix) }}
+}
+
+func parsePrefix(v value, text string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		v.wrong("not a network: "+quote(text), `Write an address with the length of its prefix, or one address: "10.0.0.0/8", "2001:db8::/32", "192.0.2.7".`)
+		return netip.Prefix{}, false
+	case p.Addr().Is4In6():
+		v.wrong("an IPv4 network in IPv6 notation: "+quote(text), `Write the IPv4 network itself, as in "10.0.0.0/8".`)
+		return netip.Prefix{}, false
+	case p != p.Masked():
+		v.wrong("the address has bits behind its prefix: "+quote(text), "Write "+quote(p.Masked().String())+" for the network, or "+quote(p.Addr().String())+" for that one address.")
+		return netip.Prefix{}, false
+	}
+	return p, true
+}
+
+// listen is a list of addresses to listen on; there must be one.
+func listen(name string, target *[]string) field {
+	return field{name: name, read: func(v value) {
+		*target = each(v, `at least one address: listen = ["0.0.0.0:25", "[::]:25"]`, parseListen)
+	}}
+}
+
+// listenOne is one address to listen on.
+func listenOne(name string, target *string) field {
+	return field{name: name, read: func(v value) {
+		if text, ok := v.text(); ok {
+			*target, _ = parseListen(v, text)
+		}
+	}}
+}
+
+// parseListen checks host:port with a host that is empty or an IP address. A
+// name is refused: what it resolves to at boot decides where mail is taken.
+func parseListen(v value, text string) (string, bool) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		v.wrong("not an address with a port: "+quote(text), addressHint(text, "25"))
+		return "", false
+	}
+	if !validPort(port, 0) {
+		v.wrong("not a port: "+quote(port), "Write a number up to 65535: SMTP is 25, submission 587, submission with implicit TLS 465.")
+		return "", false
+	}
+	if host == "" {
+		return text, true
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		v.wrong("a name in a listen address: "+quote(host), "Write an IP address of this machine, or nothing before the colon for all of them: "+quote(":"+port)+".")
+		return "", false
+	}
+	return net.JoinHostPort(a.String(), port), true
+}
+
+func validPort(port string, least uint64) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n >= least
+}
+
+// addressHint completes what was written to host:port.
+func addressHint(text, port string) string {
+	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	front, back, _ := cutLast(text, ":")
+	if _, err := netip.ParseAddr(front); err == nil && validPort(back, 1) {
+		return "Write an IPv6 address in brackets: " + quote("["+front+"]:"+back) + "."
+	}
+	switch {
+	case err == nil:
+		return "Write the port too: " + quote(net.JoinHostPort(a.String(), port)) + "."
+	case validPort(text, 1):
+		return "Write an address before the port: " + quote("127.0.0.1:"+text) + "."
+	case text != "" && !strings.ContainsAny(text, ":[] /"):
+		return "Write the port too: " + quote(text+":"+port) + "."
+	}
+	return `Write host:port, as in "192.0.2.1:` + port + `" or "[2001:db8::1]:` + port + `".`
+}
+
+func cutLast(text, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(text, sep)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(sep):], true
+}
+
+// backendAddress is the address of the only mail server behind an inbound.
+func backendAddress(name string, target *string) field {
+	return field{name: name, read: func(v value) {
+		if v.val.Type().IsTupleType() {
+			v.wrong("a list in place of one address", "Write addresses = "+v.source()+".")
+			return
+		}
+		if text, ok := v.text(); ok {
+			*target, _ = parseDial(v, text)
+		}
+	}}
+}
+
+// backendAddresses is a list of them; there must be one.
+func backendAddresses(name string, target *[]string) field {
+	return field{name: name, read: func(v value) {
+		*target = each(v, `at least one address: addresses = ["10.0.0.5:25", "10.0.0.6:25"]`, parseDial)
+	}}
+}
+
+// parseDial checks host:port with a host that can be connected to.
+func parseDial(v value, text string) (string, bool) {
+	if strings.HasPrefix(text, "unix:") || strings.HasPrefix(text, "/") {
+		v.wrong("a unix socket cannot be a backend", `Write host:port: let the mail server listen on loopback, "127.0.0.1:2525".`)
+		return "", false
+	}
+	host, port, err := net.SplitHostPort(text)
+	switch {
+	case err != nil:
+		v.wrong("not an address with a port: "+quote(text), addressHint(text, "2525"))
+		return "", false
+	case !validPort(port, 1):
+		v.wrong("not a port: "+quote(port), "Write the number of the port that the mail server listens on, 1 to 65535.")
+		return "", false
+	}
+	a, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && a.IsUnspecified():
+		v.wrong("not an address to connect to: "+quote(text), "Write "+quote("127.0.0.1:"+port)+" for a mail server on this machine.")
+		return "", false
+	case err == nil:
+		return net.JoinHostPort(a.String(), port), true
+	case !validHost(strings.ReplaceAll(host, "_", "x"), 1): // container networks have names with underscores
+		v.wrong("not a host: "+quote(host), addressHint("", "2525"))
+		return "", false
+	}
+	return text, true
+}
+
+// resolverServers is a list of DNS servers by address; the port is 53 where
+// none is written.
+func resolverServers(name string, target *[]string) field {
+	return field{name: name, read: func(v value) { *target = each(v, "", parseResolver) }}
+}
+
+func parseResolver(v value, text string) (string, bool) {
+	if strings.Contains(text, "://") {
+		v.wrong("not available yet: "+quote(text), sentence(notYet("DNS over TLS", `write an address, as in "127.0.0.1:53"`)))
+		return "", false
+	}
+	if a, err := netip.ParseAddr(text); err == nil {
+		return net.JoinHostPort(a.String(), "53"), true
+	}
+	a, err := netip.ParseAddrPort(text)
+	if err != nil || a.Port() == 0 || a.Addr().IsUnspecified() {
+		v.wrong("not the address of a DNS server: "+quote(text), `Write an IP address with its port, as in "127.0.0.1:53": a name could not be looked up yet.`)
+		return "", false
+	}
+	return a.String(), true
+}

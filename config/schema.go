@@ -1,0 +1,111 @@
+package config
+
+// A table is what may stand in one block: the one place that names it. Reading,
+// "did you mean" and the test of config.hcl.example all use it.
+type table struct {
+	fields []field
+	blocks []block
+	check  func(*section) // after everything in it was read; may be nil
+	closed bool           // the block itself was refused: its content is not looked at
+}
+
+// A field is one attribute.
+type field struct {
+	name string
+	read func(value)
+	need string // what to say when it is missing; "" = it may be missing
+	no   string // the name is known but cannot be used here: why, and what to do
+	// laterWords are values that are known but cannot be used yet, and the
+	// diagnostic for each.
+	laterWords map[string]string
+}
+
+// A block is one kind of nested block.
+type block struct {
+	name     string
+	labelled bool // it has a name, as in inbound "mx"
+	many     bool
+	need     string               // what to write when there is none; "" = there may be none
+	no       string               // as in field
+	open     func(*section) table // called once per block that was written
+}
+
+// needed makes the attribute one that must be written, and says what to write.
+func (f field) needed(write string) field {
+	f.need = write
+	return f
+}
+
+// later names a value of a choice that this version does not have yet.
+func (f field) later(word, why string) field {
+	f.laterWords[word] = why
+	return f
+}
+
+// refused is an attribute whose name is known and which is not to be written.
+func refused(name, why string) field {
+	return field{name: name, no: why}
+}
+
+// notYet is the text for what a later version will have.
+func notYet(what, do string) string {
+	return "this version of postern has no " + what + " yet: " + do
+}
+
+// table returns the names of the whole file, read into c.
+func (c *Config) table(d *decoder) table {
+	return table{
+		fields: []field{hostname("hostname", &c.Hostname)},
+		blocks: []block{
+			{name: "state", labelled: true, open: func(s *section) table { return stateTable(&c.State, s) }},
+			{name: "resolver", open: func(*section) table { return c.Resolver.table() }},
+			{name: "certificate", labelled: true, many: true, open: func(s *section) table { return d.addCertificate(c, s) }},
+			{
+				name: "inbound", labelled: true, many: true, open: func(s *section) table { return d.addInbound(c, s) },
+				need: "inbound \"mx\" {\n  listen = [\"0.0.0.0:25\", \"[::]:25\"]\n  backend {\n    address        = \"127.0.0.1:2525\"\n    client_address = \"xclient\"\n  }\n}",
+			},
+			{name: "admin", open: func(*section) table { return c.Admin.table() }},
+			{name: "log", open: func(*section) table { return c.Log.table() }},
+			{name: "outbound", labelled: true, many: true, no: notYet("outbound", "remove the block")},
+			{name: "telemetry", no: notYet("telemetry block", "remove it; metrics are served at /metrics of admin { listen }")},
+		},
+		check: func(s *section) { d.checkFile(c, s) },
+	}
+}
+
+func stateTable(st *State, s *section) table {
+	kinds := []string{"memory"}
+	switch s.label {
+	case "memory":
+		st.Kind = "memory"
+		return table{}
+	case "bolt", "redis":
+		s.d.wrong(s.labelRange, "not available yet", notYet("state "+quote(s.label), `write state "memory" {}, or remove the block: what is remembered then lasts until the next restart`)+".")
+	case "":
+	default:
+		s.d.wrong(s.labelRange, "unknown kind of state "+quote(s.label), suggest(s.label, kinds))
+	}
+	return table{closed: true}
+}
+
+func (r *Resolver) table() table {
+	return table{fields: []field{
+		resolverServers("servers", &r.Servers),
+		refused("dnssec", notYet("DNSSEC", "remove the line")),
+		refused("trust_anchors", notYet("DNSSEC", "remove the line")),
+	}}
+}
+
+func (a *Admin) table() table {
+	return table{fields: []field{
+		listenOne("listen", &a.Listen).needed(`Write listen = "127.0.0.1:9025".`),
+		refused("socket", notYet("admin socket", "remove the line")),
+	}}
+}
+
+func (l *Log) table() table {
+	return table{fields: []field{
+		choice("format", &l.Format, "text", "json"),
+		logLevel("level", &l.Level),
+	}}
+}

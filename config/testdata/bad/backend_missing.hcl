@@ -1,0 +1,7 @@
+hostname = "mx1.example.org"
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+}

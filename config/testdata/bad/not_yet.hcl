@@ -1,0 +1,33 @@
+hostname = "mx1.example.org"
+state "bolt" {
+  path = "/var/lib/postern/state.db"
+}
+resolver {
+  servers       = ["tls://dns.example:853"]
+  dnssec        = "validate"
+  trust_anchors = "root.key"
+}
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+  acme {
+    email = "a@example.org"
+  }
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "transparent"
+  }
+}
+outbound "egress" {
+  listen = ["127.0.0.1:10025"]
+  level = "auto"
+}
+admin {
+  listen = "127.0.0.1:9025"
+  socket = "/run/postern/admin.sock"
+}
+telemetry {
+  otlp_endpoint = "http://127.0.0.1:4318"
+}

@@ -1,0 +1,14 @@
+hostname = "mx1.example.org"
+resolver {
+  servers = ["dns.example.org:53", "0.0.0.0:53", "127.0.0.1:0"]
+}
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}

@@ -1,0 +1,29 @@
+hostname = "mx1.example.org"
+log {
+}
+log {
+}
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+  limits {
+  }
+  limits {
+  }
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2501"]
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}

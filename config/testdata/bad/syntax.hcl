@@ -1,0 +1,10 @@
+hostname = "mx1.example.org"
+log: {
+}
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"
+  tls = "offr"
+}

@@ -1,0 +1,13 @@
+hostname = mx1
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+  tls    = offer
+  shutdown_grace = 30s
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}

@@ -1,0 +1,12 @@
+hostname = "mx1.example.org"
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = 0.0.0.0:25
+  tls    = "offr"
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}

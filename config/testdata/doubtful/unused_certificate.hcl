@@ -1,0 +1,15 @@
+hostname = "mx1.example.org"
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+certificate "spare" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+  certificates = ["mx"]
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}
