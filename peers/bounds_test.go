@@ -1,0 +1,100 @@
+package peers
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+)
+
+// stranger is the i-th of many addresses.
+func stranger(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+func TestTheMemoryIsBounded(t *testing.T) {
+	s := tell(t)
+	s.failsTwice(alice, mail)
+	s.Succeeded(bob, mail, true)
+	for i := range capacity {
+		flood := stranger(i)
+		s.Succeeded(flood, mail, true)
+		s.Failed(flood, other)
+	}
+	for name, n := range map[string]int{
+		"failed": s.failed.Len(), "completed": s.completed.Len(), "forward secret": s.forwardSecret.Len(),
+	} {
+		if n != capacity {
+			t.Errorf("%s: %d keys", name, n)
+		}
+	}
+	s.offered(alice, mail)
+	s.usedForwardSecrecy(bob, mail, false)
+}
+
+func TestAClientThatComesBackOutlivesAFlood(t *testing.T) {
+	s := tell(t)
+	s.failsTwice(alice, mail)
+	for i := range 2 * capacity {
+		s.Failed(stranger(i), mail)
+		if i%(capacity/2) == 0 {
+			s.notOffered(alice, mail)
+		}
+	}
+	s.notOffered(alice, mail)
+}
+
+func TestManySessionsAtOnce(t *testing.T) {
+	h := NewHandshakes(time.Now)
+	var sessions sync.WaitGroup
+	for i := range 8 {
+		sessions.Go(func() {
+			for j := range 500 {
+				name := fmt.Sprint("host", j%7)
+				h.Failed(alice, name)
+				h.Avoid(alice, name)
+				h.Succeeded(bob, name, i%2 == 0)
+				h.UsedForwardSecrecy(bob, name)
+			}
+		})
+	}
+	sessions.Wait()
+	for j := range 7 {
+		if name := fmt.Sprint("host", j); !h.UsedForwardSecrecy(bob, name) {
+			t.Errorf("%s is forgotten", name)
+		}
+	}
+}
+
+func calls(h *Handshakes) map[string]func() {
+	const name = "Mail-Out.Example.ORG" // not lower-case yet
+	return map[string]func(){
+		"Avoid":              func() { h.Avoid(alice, name) },
+		"Failed":             func() { h.Failed(bob, name) },
+		"Succeeded":          func() { h.Succeeded(alice, name, true) },
+		"UsedForwardSecrecy": func() { h.UsedForwardSecrecy(alice, name) },
+	}
+}
+
+func TestAKnownClientCostsNoAllocation(t *testing.T) {
+	for name, call := range calls(NewHandshakes(time.Now)) {
+		call()
+		if n := testing.AllocsPerRun(100, call); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkHandshakes(b *testing.B) {
+	for name, call := range calls(NewHandshakes(time.Now)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					call()
+				}
+			})
+		})
+	}
+}
