@@ -1,0 +1,91 @@
+// Package admin is the HTTP server that answers questions about a running
+// postern: is it alive, does it want traffic, what are its numbers.
+//
+//	GET /         what there is
+//	GET /livez    200 as long as the process can answer at all
+//	GET /readyz   200 when mail can be taken, else 503 and one reason a line
+//	GET /metrics  the metrics, for Prometheus
+//
+// It only reads: no request changes anything, so it needs no authentication.
+// What it tells is still nobody else's business: it is made for a loopback
+// address or a cluster's own network, which is for its caller to see to.
+// Every phase of a request has a time limit and its size has a bound, so that
+// a stuck or hostile reader costs one connection for a minute, no more.
+//
+// The difference of the first two matters to an orchestrator: a process that
+// is not live is restarted, which mends no certificate and no backend and cuts
+// the sessions that still work; one that is not ready is given no new clients.
+package admin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Options is what a Server shows. All fields may be left out.
+type Options struct {
+	// Ready says whether mail can be taken and, if not, why: one short
+	// sentence per reason. It is called at each request, possibly by several
+	// at once, and must be quick. Left out: always ready.
+	Ready func() (ok bool, reasons []string)
+	// Metrics serves /metrics. Left out: 404.
+	Metrics http.Handler
+	// Log is told of broken requests and of panics. Left out: nobody is.
+	Log *slog.Logger
+}
+
+// The limits of a request.
+const (
+	headerTimeout  = 5 * time.Second  // until its header is read
+	readTimeout    = 10 * time.Second // until all of it is read
+	writeTimeout   = 30 * time.Second // until the answer is written
+	idleTimeout    = 60 * time.Second // until the next on the same connection
+	maxHeaderBytes = 8 << 10          // net/http adds 4 KiB of its own
+)
+
+// Server serves the pages. New makes it.
+type Server struct {
+	http http.Server
+}
+
+// New returns a server that shows what options say. It does not listen yet.
+func New(options Options) *Server {
+	log := options.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{http: http.Server{
+		Handler:           handler(options),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}}
+}
+
+// Serve answers requests on l until Shutdown, then returns nil; any other end
+// is the error of l. It closes l. Several listeners can be served at once, each
+// by its own call.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown closes the listeners and lets the requests under way end. When ctx
+// is done before, they are cut, and ctx's error is returned. A Serve that
+// comes later returns at once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
