@@ -146,21 +146,30 @@ func (h *Handshakes) Succeeded(address netip.Addr, hello string, forwardSecret b
 	now := h.instant()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	f, failed := h.failed.Peek(key)
 	h.failed.Remove(key)
 	h.completed.Add(key.address, now)
-	if forwardSecret {
+	switch {
+	case forwardSecret:
 		h.forwardSecret.Add(key, now)
+	case failed && f.held: // it has lost what it had
+		h.forwardSecret.Remove(key)
 	}
 }
 
 // UsedForwardSecrecy says that this client completed a handshake with forward
-// secrecy in the last 30 days, so that one without is not all that it can do.
-// (SEM 33)
+// secrecy in the last 30 days, so that one without is not all that it can do
+// (SEM 33). A client that was refused for it twice, at least a minute apart, is
+// no longer held to it: its address is exempt from Avoid, so otherwise nothing
+// would ever get through, and weak encryption is better than none.
 func (h *Handshakes) UsedForwardSecrecy(address netip.Addr, hello string) bool {
 	key := h.names.client(address, hello)
 	now := h.instant()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if f, failed := h.failed.Get(key); failed && f.held && now.within(hold, f.since) {
+		return false
+	}
 	at, ok := h.forwardSecret.Get(key)
 	return ok && now.within(memoryOfFS, at)
 }

@@ -249,11 +249,36 @@ func TestAHandshakeWithoutForwardSecrecyNeitherAddsNorRemovesIt(t *testing.T) {
 	s.usedForwardSecrecy(alice, mail, false)
 }
 
-func TestAFailureDoesNotEraseForwardSecrecy(t *testing.T) {
+func TestFailuresEraseForwardSecrecyForTheHoldAlone(t *testing.T) {
 	s := tell(t)
 	s.Succeeded(alice, mail, true)
 	s.failsTwice(alice, mail)
+	s.usedForwardSecrecy(alice, mail, false)
+	s.passes(hold + time.Second)
 	s.usedForwardSecrecy(alice, mail, true)
+}
+
+func TestAClientRefusedTwiceForItsKeyExchangeIsHeldToItNoLonger(t *testing.T) {
+	s := tell(t)
+	s.Succeeded(alice, mail, true)
+	s.passes(day)
+	s.Failed(alice, mail)
+	if !s.UsedForwardSecrecy(alice, mail) {
+		t.Error("one refusal is enough to be let off")
+	}
+	s.passes(time.Minute)
+	s.Failed(alice, mail)
+	if s.UsedForwardSecrecy(alice, mail) {
+		t.Error("still held to it after two refusals")
+	}
+	s.Succeeded(alice, mail, false)
+	if s.UsedForwardSecrecy(alice, mail) {
+		t.Error("held to it again after it got through without")
+	}
+	s.Succeeded(alice, mail, true)
+	if !s.UsedForwardSecrecy(alice, mail) {
+		t.Error("not held to it after it used it again")
+	}
 }
 
 func TestOneClientHasManySpellings(t *testing.T) {
