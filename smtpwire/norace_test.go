@@ -1,0 +1,5 @@
+//go:build !race
+
+package smtpwire
+
+const raceEnabled = false
