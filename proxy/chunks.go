@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+
+	"postern/smtpwire"
+)
+
+// chunked is a message that comes with BDAT (RFC 3030). It is passed on in the
+// same chunks where the backend knows them and nothing has to be mended, else
+// with DATA.
+type chunked struct {
+	body *smtpwire.Body
+	msg  *message
+	dots bool // goes out with DATA
+	dead bool // refused: the rest is read and thrown away
+	// partial: the backend has taken a part and refused another. Until RSET, what
+	// came later would be joined to it (RFC 3030, 2).
+	partial bool
+}
+
+// bdat answers BDAT. Its octets are data whatever becomes of the message: they
+// are always read.
+func (s *session) bdat(ctx context.Context, c smtpwire.Command) (answer, error) {
+	size, last, err := smtpwire.ParseChunk(c.Args)
+	if err != nil { // where the next command begins is unknown
+		return answer{}, s.refuse(CausePipelining, replySyntax)
+	}
+	if s.tx.chunks == nil {
+		if r, err := s.beginChunks(ctx); err != nil {
+			return answer{}, err
+		} else if r.Code != 0 {
+			return s.discardChunk(size, last, r)
+		}
+	}
+	ch := s.tx.chunks
+	if ch.dead {
+		return s.discardChunk(size, last, replyNoMessage)
+	}
+	if ch.dots {
+		return answer{}, s.stuffChunk(ch, size, last)
+	}
+	return answer{}, s.passChunk(ch, size, last)
+}
+
+// beginChunks is what happens at the first chunk. A reply says why the message
+// cannot come.
+func (s *session) beginChunks(ctx context.Context) (smtpwire.Reply, error) {
+	switch {
+	case !s.tx.open || !s.live():
+		return replyMailFirst, nil
+	case s.tx.recipients == 0:
+		return replyNoRecipients, nil
+	}
+	ch := &chunked{body: smtpwire.NewBody(s.newlines(), s.in.Message.MaxSize)}
+	ch.dots = !s.up.caps.Has("CHUNKING") || s.newlines() == smtpwire.Normalize
+	if ch.dots {
+		r, err := s.askData()
+		if err != nil {
+			return r, err
+		}
+		if r.Code != 354 {
+			s.tx.chunks = &chunked{dead: true}
+			return r.Clone(), nil
+		}
+	}
+	ch.msg = s.beginMessage(ctx)
+	s.tx.chunks = ch
+	return smtpwire.Reply{}, nil
+}
+
+// discardChunk reads a chunk that nobody wants, and answers it.
+func (s *session) discardChunk(size int64, last bool, r smtpwire.Reply) (answer, error) {
+	s.down.conn.moving(s.in.Timeouts.Data, s.hardEnd())
+	err := smtpwire.DiscardChunk(&s.down.r, size)
+	s.stopMoving()
+	switch {
+	case isTimeout(err):
+		return answer{}, &ending{reply: replyIdle, cause: CauseSlow, err: err}
+	case err != nil:
+		return answer{}, lost(CauseClientGone, err)
+	}
+	s.tally.behind = s.down.r.Buffered() > 0
+	if r.Code == 421 {
+		return answer{}, end(CauseBackendGone, r)
+	}
+	if ch := s.tx.chunks; last && ch != nil && !ch.partial {
+		s.tx = transaction{open: s.live(), recipients: s.tx.recipients}
+	}
+	return own(r), nil
+}
+
+// passChunk passes a chunk on as it came. The trace header goes into the first.
+func (s *session) passChunk(ch *chunked, size int64, last bool) error {
+	if err := s.inStep(); err != nil {
+		return err
+	}
+	header := []byte(nil)
+	if s.in.Message.TraceHeader && ch.body.Size() == 0 && !ch.begun() {
+		header = s.traceHeader(ch.msg.start)
+	}
+	word := ""
+	if last {
+		word = " LAST"
+	}
+	s.up.w.Line(fmt.Appendf(nil, "BDAT %d%s", size+int64(len(header)), word))
+	s.up.w.Raw(header)
+	s.startMoving()
+	bad, err := ch.body.CopyChunk(&s.up.w, &s.down.r, size, last)
+	s.stopMoving()
+	if bad == nil {
+		bad = s.up.w.Flush()
+	}
+	if last || bad != nil || err != nil {
+		return s.endChunks(ch, last, bad, err)
+	}
+	s.tally.behind = s.down.r.Buffered() > 0
+	s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
+	r, err := s.up.reply()
+	if err != nil {
+		return s.backendGone(err)
+	}
+	s.say(r)
+	if r.Class() != 2 {
+		s.tx.chunks = &chunked{dead: true, partial: true}
+		ch.msg.reply, ch.msg.Code, ch.msg.Bytes = r.Clone(), r.Code, ch.body.Size()
+		s.reportMessage(ch.msg)
+	}
+	return goneWith(r)
+}
+
+// begun says whether a chunk was passed on before, and notes that one is now.
+func (ch *chunked) begun() bool {
+	before := ch.msg.Bytes < 0
+	ch.msg.Bytes = -1
+	return before
+}
+
+// stuffChunk passes a chunk on as part of a message that goes out with DATA. The
+// chunks before the last are answered by us: that is no promise, the last reply
+// is the backend's.
+func (s *session) stuffChunk(ch *chunked, size int64, last bool) error {
+	if s.in.Message.TraceHeader && !ch.begun() {
+		s.up.w.Raw(smtpwire.StuffDots(s.traceHeader(ch.msg.start)))
+	}
+	s.startMoving()
+	bad, err := ch.body.StuffChunk(&s.up.w, &s.down.r, size)
+	if bad == nil && err == nil && last {
+		bad = ch.body.EndDots(&s.up.w)
+	}
+	s.stopMoving()
+	if last || bad != nil || err != nil {
+		return s.endChunks(ch, last, bad, err)
+	}
+	s.tally.behind = s.down.r.Buffered() > 0
+	s.say(smtpwire.NewReply(250, "2.0.0", fmt.Sprintf("%d octets received", size)))
+	return nil
+}
+
+// giveUp reports a message whose last chunk did not come.
+func (s *session) giveUp(why Cause) {
+	if ch := s.tx.chunks; ch != nil && ch.msg != nil {
+		ch.msg.Bytes, ch.msg.Cause = ch.body.Size(), why
+		s.reportMessage(ch.msg)
+		ch.msg = nil
+	}
+}
+
+// endChunks answers the last chunk, or the one that ended the message early.
+func (s *session) endChunks(ch *chunked, last bool, bad, err error) error {
+	ch.msg.Bytes = ch.body.Size()
+	s.tx.chunks = nil
+	err = s.endMessage(ch.msg, bad, err)
+	if !last && err == nil { // what follows of it is read and thrown away
+		s.tx.chunks = &chunked{dead: true}
+	}
+	return err
+}

@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// conn is the socket under a leg. It counts octets, keeps the deadline of what
+// is going on, and waits for input without holding a buffer (smtpwire.Lender).
+type conn struct {
+	net.Conn
+	raw     syscall.RawConn // nil where the socket gives none
+	in, out int64
+	owner   *session // during a handshake, for Termination
+	corked  bool
+	held    []byte
+	ahead   []byte // what came in one segment with a PROXY header: Read's first
+
+	timer
+
+	lend    func() []byte // during ReadLent
+	tryRead func(fd uintptr) bool
+	n       int
+	err     error
+}
+
+func newConn(c net.Conn) *conn {
+	k := &conn{Conn: c}
+	k.socket = c
+	if sc, ok := c.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			k.raw, k.tryRead = raw, k.try
+		}
+	}
+	return k
+}
+
+// Read reads from the socket.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	c.keepPace()
+	n, err := c.Conn.Read(p)
+	c.in += int64(n)
+	return n, err
+}
+
+// Write writes to the socket.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.corked {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	c.keepPace()
+	n, err := c.Conn.Write(p)
+	c.out += int64(n)
+	return n, err
+}
+
+// cork holds what is written until uncork or Close: the last reply of a session
+// and the end of TLS leave in one write.
+func (c *conn) cork() { c.corked = true }
+
+func (c *conn) uncork() error {
+	c.corked = false
+	if len(c.held) == 0 {
+		return nil
+	}
+	// The end of TLS leaves a deadline in the past behind it.
+	c.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
+	_, err := c.Write(c.held)
+	c.held = nil
+	return err
+}
+
+// Close writes what is held and closes the socket.
+func (c *conn) Close() error {
+	c.uncork()
+	c.timer.stop()
+	return c.Conn.Close()
+}
+
+// scratch is shared by all sockets: try has one for the length of a system
+// call, so there are as many as there are threads in it.
+var scratch = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// ReadLent implements smtpwire.Lender.
+func (c *conn) ReadLent(lend func() []byte) (int, error) {
+	if c.raw == nil {
+		return c.Read(lend())
+	}
+	c.keepPace()
+	c.lend, c.n, c.err = lend, 0, nil
+	err := c.raw.Read(c.tryRead)
+	c.lend = nil
+	if err == nil {
+		err = c.err
+	}
+	c.in += int64(c.n)
+	if c.n == 0 && err == nil {
+		err = io.EOF
+	}
+	return c.n, err
+}
+
+// try reads what is there. It says false when nothing is, and is called again
+// when that has changed.
+func (c *conn) try(fd uintptr) bool {
+	s := scratch.Get().(*[4 << 10]byte)
+	defer scratch.Put(s)
+	n, err := retryRead(int(fd), s[:])
+	if err == syscall.EAGAIN {
+		return false
+	}
+	if err != nil || n == 0 {
+		c.err = err
+		return true
+	}
+	b := c.lend()
+	c.n = copy(b, s[:n])
+	if n == len(s) && len(b) > n { // there may be more
+		if k, err := retryRead(int(fd), b[n:]); err == nil {
+			c.n += k
+		}
+	}
+	return true
+}
+
+func retryRead(fd int, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(fd, p)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// isTimeout says whether a deadline passed.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

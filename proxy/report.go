@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// report writes the session's line and tells the Observer. Quiet is what ended
+// before a command came: scanners and health checks, by the thousand.
+func (s *session) report(e *ending) {
+	d := time.Since(s.tally.started)
+	s.in.Observer.Disconnected(s.in.Name, Summary{Messages: s.tally.messages, BytesIn: s.down.conn.in, BytesOut: s.down.conn.out,
+		Duration: d, Secured: s.sec.active(), Cause: e.cause, ClientEnd: e.cause == "" || e.cause == CauseClientGone})
+	level := slog.LevelInfo
+	if s.hello.name == "" && s.firstHello == "" && e.cause == CauseClientGone {
+		level = slog.LevelDebug
+	}
+	if !s.in.Log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 18)
+	attrs = append(attrs, slog.String("inbound", s.in.Name), slog.String("session", s.id), slog.String("client", s.who.Client.String()))
+	if s.who.Peer != s.who.Client {
+		attrs = append(attrs, slog.String("via", s.who.Peer.String()))
+	}
+	attrs = append(attrs, slog.String("hello", s.helloForLog()))
+	attrs = s.sec.attrs(attrs)
+	attrs = append(attrs, slog.String("backend", s.tally.backend), slog.Int("messages", s.tally.messages),
+		slog.Int64("bytes_in", s.down.conn.in), slog.Int64("bytes_out", s.down.conn.out), slog.Duration("took", d.Round(time.Microsecond)),
+		slog.String("outcome", outcome(e)))
+	if e.err != nil {
+		attrs = append(attrs, slog.String("error", e.err.Error()))
+	}
+	s.in.Log.LogAttrs(context.Background(), level, "session", attrs...)
+}
+
+func (s *session) helloForLog() string {
+	if s.hello.name == "" {
+		return s.firstHello
+	}
+	return s.hello.name
+}
+
+func outcome(e *ending) string {
+	if e.cause == "" {
+		return "quit"
+	}
+	return string(e.cause)
+}
+
+// attrs are the facts of TLS, with Postfix's word for the client's certificate.
+func (t secured) attrs(attrs []slog.Attr) []slog.Attr {
+	if !t.active() {
+		return append(attrs, slog.String("tls", "none"))
+	}
+	attrs = append(attrs, slog.String("tls", versionName(t.version)), slog.String("cipher", t.cipher))
+	if t.group != 0 {
+		attrs = append(attrs, slog.String("group", t.group.String()))
+	}
+	if t.resumed {
+		attrs = append(attrs, slog.Bool("resumed", true))
+	}
+	if t.sni != "" {
+		attrs = append(attrs, slog.String("sni", t.sni))
+	}
+	return append(attrs, slog.String("peer", t.verdict))
+}
+
+// reportMessage writes a message's line and tells the Observer. Neither holds
+// an address: sender and recipients are in the backend's log, whose reply, with
+// its queue id, is here.
+func (s *session) reportMessage(m *message) {
+	m.Duration = time.Since(m.start)
+	m.done(nil)
+	s.in.Observer.Message(s.in.Name, m.Message)
+	if !s.in.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 18)
+	attrs = append(attrs, slog.String("inbound", s.in.Name), slog.String("session", s.id), slog.String("client", s.who.Client.String()),
+		slog.String("hello", s.helloForLog()))
+	attrs = s.sec.attrs(attrs)
+	attrs = append(attrs, slog.String("backend", s.tally.backend), slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), slog.Duration("took", m.Duration.Round(time.Microsecond)), slog.String("reply", m.reply.String()))
+	if m.Cause != "" {
+		attrs = append(attrs, slog.String("cause", string(m.Cause)))
+	}
+	s.in.Log.LogAttrs(context.Background(), slog.LevelInfo, "message", attrs...)
+}
+
+// logBackend writes why this client could not be taken to a backend.
+func (s *session) logBackend(err error) {
+	s.in.Log.Warn("no backend for a client", "inbound", s.in.Name, "session", s.id, "client", s.who.Client.String(), "error", err)
+}

@@ -1,0 +1,232 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/smtpwire"
+)
+
+// Server serves the listeners of one inbound. Its settings can be replaced
+// while it runs: a session keeps those that it began with.
+type Server struct {
+	in         atomic.Pointer[Inbound]
+	clients    *clients
+	handshakes atomic.Int64 // finished, for Handshakes
+	sweeper    *sweeper
+	ctx        context.Context
+	cancel     context.CancelFunc
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	draining bool
+	empty    chan struct{} // closed when draining and no session is left
+
+	turnedAway atomic.Int32
+}
+
+// NewServer makes a server for an inbound.
+func NewServer(in *Inbound) *Server {
+	s := &Server{clients: newClients(), sweeper: newSweeper(), sessions: make(map[*session]struct{}), empty: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.Configure(in)
+	return s
+}
+
+// Configure replaces the settings, for connections accepted from now on.
+func (s *Server) Configure(in *Inbound) {
+	c := *in
+	if c.Handshake == nil {
+		c.Handshake = noMemory{}
+	}
+	if c.Observer == nil {
+		c.Observer = NoObserver{}
+	}
+	s.in.Store(&c)
+}
+
+// Sessions is the number of open sessions.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// Handshakes is the number of TLS handshakes finished so far.
+func (s *Server) Handshakes() int64 { return s.handshakes.Load() }
+
+// acceptPause is the time to wait after accept failed: mostly for want of
+// descriptors, which come back when sessions end.
+const acceptPause = 20 * time.Millisecond
+
+// Serve accepts connections until l is closed, and returns nil then. Errors of
+// single connections end those alone; accept is tried again when it fails.
+func (s *Server) Serve(l net.Listener) error {
+	for failures := 0; ; {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			failures = 0
+			s.admit(c)
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case s.ctx.Err() != nil:
+			return nil
+		default:
+			if failures++; failures == 1 {
+				in := s.in.Load()
+				in.Log.Error("cannot accept connections; too few file descriptors?", "inbound", in.Name, "error", err)
+			}
+			select {
+			case <-s.ctx.Done():
+			case <-time.After(acceptPause):
+			}
+		}
+	}
+}
+
+// admit registers the session before its goroutine starts, so that Shutdown
+// sees either it or no connection.
+func (s *Server) admit(c net.Conn) {
+	in := s.in.Load()
+	k := newConn(c)
+	ses := &session{srv: s, in: in, id: newID(), down: leg{conn: k}, tally: tally{started: time.Now()}}
+	ses.who.Peer, ses.who.Local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	ses.who.Client = ses.who.Peer
+	ses.down.over(k)
+	switch ok, cause, reply := s.register(ses, in.Limits.Connections); {
+	case !ok:
+		s.turnAway(in, k, cause, reply)
+	default:
+		k.over(s.sweeper)
+		in.Observer.Connected(in.Name)
+		go func() {
+			defer s.recovered(ses)
+			ses.begin(s.ctx)
+		}()
+	}
+}
+
+func (s *Server) register(ses *session, limit int) (ok bool, cause Cause, r smtpwire.Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining:
+		return false, CauseShutdown, replyShutdown
+	case limit > 0 && len(s.sessions) >= limit:
+		return false, CauseConnections, replyTooManyConns
+	}
+	s.sessions[ses] = struct{}{}
+	return true, "", r
+}
+
+// maxTurnedAway bounds the connections that are being told that there are too
+// many; more than that are closed without a word.
+const maxTurnedAway = 64
+
+// turnAway answers 421 to a connection that there is no place for.
+func (s *Server) turnAway(in *Inbound, k *conn, cause Cause, r smtpwire.Reply) {
+	in.Observer.Refused(in.Name, cause)
+	if in.Mode == TLSImplicit || s.turnedAway.Add(1) > maxTurnedAway {
+		k.Close()
+		return
+	}
+	go func() {
+		defer s.turnedAway.Add(-1)
+		ses := &session{srv: s, in: in, down: leg{conn: k}}
+		ses.down.over(k)
+		k.within(lingerTimeout, time.Time{})
+		ses.down.w.Raw(r.Lines)
+		if ses.down.w.Flush() == nil {
+			ses.linger()
+		}
+		ses.down.close()
+	}()
+}
+
+// remove forgets a session that is over.
+func (s *Server) remove(ses *session) {
+	if ses.who.counted {
+		s.clients.leave(ses.who.Client.Addr())
+		ses.who.counted = false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.sessions[ses]; !open {
+		return
+	}
+	delete(s.sessions, ses)
+	if s.draining && len(s.sessions) == 0 {
+		close(s.empty)
+	}
+}
+
+// stopping says whether Shutdown was called.
+func (s *Server) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// Shutdown ends all sessions: those that wait for a command get 421 at once,
+// messages that are under way are finished first (RFC 5321, 3.8). When ctx ends,
+// what is left is closed. The listeners are the caller's to close, before.
+// It is called once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	left := len(s.sessions)
+	for ses := range s.sessions {
+		ses.down.conn.Wake()
+	}
+	s.mu.Unlock()
+	defer s.cancel()
+	if left == 0 {
+		return nil
+	}
+	select {
+	case <-s.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	s.mu.Lock()
+	left = len(s.sessions)
+	for ses := range s.sessions {
+		ses.down.conn.Conn.Close()
+	}
+	s.mu.Unlock()
+	return fmt.Errorf("%d sessions were cut off: %w", left, ctx.Err())
+}
+
+// recovered keeps a defect of ours in one session from ending all others. The
+// message under way was not acknowledged, so none is lost.
+func (s *Server) recovered(ses *session) {
+	if p := recover(); p != nil {
+		in := s.in.Load()
+		in.Log.Error("internal error, please report it; the session is closed", "inbound", in.Name, "session", ses.id, "panic", p, "stack", string(debug.Stack()))
+		ses.down.conn.Conn.Close()
+		if ses.up != nil {
+			ses.up.conn.Conn.Close()
+		}
+		s.remove(ses)
+	}
+}
+
+func newID() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return unmap(t.AddrPort())
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"postern/smtpwire"
+)
+
+// upstream is the leg to a server that we speak to as a client.
+type upstream struct {
+	leg
+	address string
+	target  *target
+	caps    *smtpwire.Capabilities // nil: it knows HELO only, or nobody said hello
+	// introduced: XCLIENT has told it who the client is.
+	introduced bool
+	// verdict is the backend's refusal of this very client (SEM 3); the
+	// connection is closed then.
+	verdict smtpwire.Reply
+}
+
+// pipelining says whether a group of commands may be sent in one write.
+func (u *upstream) pipelining() bool { return u.caps.Has("PIPELINING") }
+
+// introduction is what a backend is told about the client.
+type introduction struct {
+	client  netip.AddrPort
+	local   netip.AddrPort
+	hello   string // empty: the client said neither EHLO nor HELO
+	esmtp   bool
+	secured secured
+	probe   bool // no client: we look at the backend
+}
+
+// refusal is a reply of a backend that ended our attempt to use it.
+type refusal struct {
+	cause Cause
+	reply smtpwire.Reply
+}
+
+func (r refusal) Error() string {
+	if r.reply.Code == 0 {
+		return string(r.cause)
+	}
+	return fmt.Sprintf("%s: it said %q", r.cause, r.reply.String())
+}
+
+// causeOf is the cause of an error of dialling.
+func causeOf(err error) Cause {
+	var r refusal
+	if errors.As(err, &r) {
+		return r.cause
+	}
+	var n *net.OpError
+	if errors.As(err, &n) && n.Op == "dial" {
+		return CauseDial
+	}
+	return CauseBackendGone
+}
+
+// reach connects to one backend, and introduces the client to it. A refusal,
+// or an error of the network, comes back.
+func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*upstream, error) {
+	d := net.Dialer{Timeout: b.o.Timeouts.Connect, KeepAlive: -1}
+	c, err := d.DialContext(ctx, "tcp", t.address)
+	if err != nil {
+		return nil, err
+	}
+	up := &upstream{leg: leg{conn: newConn(c)}, address: t.address, target: t}
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
+	defer stop()
+	up.over(up.conn)
+	up.conn.within(greetingTimeout, time.Time{})
+	if err := b.introduce(ctx, up, who); err != nil {
+		up.close()
+		return nil, err
+	}
+	return up, nil
+}
+
+// introduce is everything from the connection to the reply to EHLO.
+func (b *Backends) introduce(ctx context.Context, up *upstream, who introduction) error {
+	if err := b.sendProxyHeader(up, who); err != nil {
+		return err
+	}
+	conveyed := (b.o.Convey == ConveyProxyV1 || b.o.Convey == ConveyProxyV2) && !who.probe
+	r, err := up.reply()
+	if err != nil {
+		return err
+	}
+	if r.Code != 220 {
+		return up.refused(CauseBackendGreeting, r, conveyed)
+	}
+	if r, err = b.hello(up, who); err != nil {
+		return err
+	}
+	if r.Class() != 2 {
+		return up.refused(CauseBackendEHLO, r, conveyed)
+	}
+	if b.o.Convey != ConveyXCLIENT || who.probe {
+		return nil
+	}
+	return b.xclient(ctx, up, who)
+}
+
+// refused makes of a backend's 5xx the verdict on the client, where it knew
+// who that is, and an error of everything else.
+func (u *upstream) refused(cause Cause, r smtpwire.Reply, conveyed bool) error {
+	if conveyed && r.Class() == 5 {
+		u.verdict = r.Clone()
+		u.quit()
+		return nil
+	}
+	return refusal{cause, r.Clone()}
+}
+
+// hello sends EHLO, or HELO for a client that said that and to a server that
+// does not know EHLO (RFC 5321, 3.2). Inbound, the name is the client's own (SEM 14); a client that gave none
+// has none here either, and the backend decides what it thinks of that. XCLIENT
+// is only found in a reply to EHLO, so then we say it in our own name first.
+func (b *Backends) hello(up *upstream, who introduction) (smtpwire.Reply, error) {
+	name := who.hello
+	if name == "" && b.o.Convey == ConveyXCLIENT {
+		name = b.o.Hostname
+	}
+	if name == "" {
+		return smtpwire.Reply{Code: 250}, nil
+	}
+	if !who.esmtp && !who.probe && (b.o.Convey != ConveyXCLIENT || up.introduced) {
+		up.caps = nil
+		return up.ask("HELO " + name)
+	}
+	r, err := up.ask("EHLO " + name)
+	if err != nil {
+		return r, err
+	}
+	switch r.Code {
+	case 250:
+		up.caps = b.learn(up.target, r)
+	case 500, 501, 502, 504, 550:
+		up.caps = nil
+		if r, err = up.ask("HELO " + name); err == nil && r.Code == 250 {
+			b.learn(up.target, r)
+		}
+	}
+	return r, err
+}
+
+// ask sends one command and reads its reply, which is valid until the next.
+func (u *upstream) ask(command string) (smtpwire.Reply, error) {
+	u.w.Line([]byte(command))
+	if err := u.w.Flush(); err != nil {
+		return smtpwire.Reply{}, err
+	}
+	return u.reply()
+}
+
+// reply reads one reply.
+func (u *upstream) reply() (smtpwire.Reply, error) {
+	return smtpwire.ReadReply(&u.r, nil)
+}
+
+// quit takes leave and closes the leg. The reply is not waited for: it can only
+// be a farewell, and every reply before it was read, so that closing loses
+// nothing that we said.
+func (u *upstream) quit() {
+	u.w.Line([]byte("QUIT"))
+	u.conn.within(lookAfterClient, time.Time{})
+	u.w.Flush()
+	u.close()
+}
