@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/app"
+)
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "postern",
+		Short:         "A transparent STARTTLS proxy for SMTP",
+		Long:          "postern stands in front of a mail server and gives it modern TLS, without the mail server knowing.\n\nTo see it work, without any configuration: postern demo",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newRun(), newCheck(), newDemo(), newVersion())
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		cmd.SetOut(cmd.ErrOrStderr())
+		return errors.Join(errNoCommand, cmd.Help())
+	}
+	return root
+}
+
+// errNoCommand is the use of the program without a command. The help has been
+// shown then.
+var errNoCommand = errors.New("no command")
+
+// work turns what fn returns into a failure.
+func work(fn func(cmd *cobra.Command) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		if err := fn(cmd); err != nil {
+			return failure{err}
+		}
+		return nil
+	}
+}
+
+func configFlag(cmd *cobra.Command) *string {
+	file := cmd.Flags().String("config", "", "configuration `FILE` (default ./config.hcl unless root, then /etc/postern/config.hcl)")
+	// The flag exists, or the line above would have panicked.
+	_ = cmd.MarkFlagFilename("config", "hcl")
+	return file
+}
+
+func jsonFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("json", false, "write the result as JSON")
+}
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the proxy",
+		Long:  "Run the proxy until SIGTERM. SIGHUP reads the configuration and the certificates again without dropping a session; SIGTERM or SIGINT lets messages under way finish, a second one does not wait.",
+		Args:  cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = work(func(cmd *cobra.Command) error {
+		return app.Run(cmd.Context(), *file, cmd.ErrOrStderr())
+	})
+	return cmd
+}
+
+func newCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration without running it",
+		Long:  "Check everything that can be checked without running: the configuration, the files of certificates and roots, addresses and limits. The exit code is 0 when postern would start, else 1.",
+		Args:  cobra.NoArgs,
+	}
+	file, asJSON := configFlag(cmd), jsonFlag(cmd)
+	cmd.RunE = work(func(cmd *cobra.Command) error {
+		return app.Check(cmd.Context(), app.CheckOptions{Config: *file, JSON: *asJSON, Out: cmd.OutOrStdout()})
+	})
+	return cmd
+}
+
+func newDemo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it at work: no configuration, no root, no network",
+		Long:  "Start a throw-away mail server and postern in front of it, send a message through STARTTLS, and stay up for more until Ctrl-C. Everything is on loopback and in memory.",
+		Args:  cobra.NoArgs,
+	}
+	once := cmd.Flags().Bool("once", false, "leave after the first message; the exit code tells whether it arrived over TLS")
+	cmd.RunE = work(func(cmd *cobra.Command) error {
+		return app.Demo(cmd.Context(), app.DemoOptions{Once: *once, Out: cmd.OutOrStdout(), Log: cmd.ErrOrStderr()})
+	})
+	return cmd
+}
+
+func newVersion() *cobra.Command {
+	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = work(func(cmd *cobra.Command) error { return printVersion(cmd.OutOrStdout(), *asJSON) })
+	return cmd
+}
+
+func printVersion(w io.Writer, asJSON bool) error {
+	v := app.ThisVersion()
+	if asJSON {
+		return json.NewEncoder(w).Encode(v)
+	}
+	_, err := fmt.Fprintln(w, v)
+	return err
+}

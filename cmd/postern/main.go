@@ -1,0 +1,76 @@
+// Command postern is a transparent STARTTLS proxy for SMTP: it stands beside a
+// mail server and gives it the TLS that the mail server itself has not.
+//
+// Results go to standard output, everything else to standard error. The exit
+// code is 0 when all is good, 1 when something was found wanting, and 2 when
+// the command was not understood.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"postern/config"
+	"postern/internal/app"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitGood    = 0
+	exitWanting = 1
+	exitUsage   = 2
+)
+
+// failure is an error of the work that a command does. All other errors are of
+// its use.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+// run runs one command line and returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var f failure
+	switch {
+	case err == nil:
+		return exitGood
+	case errors.As(err, &f):
+		report(stderr, f.error)
+		return exitWanting
+	case errors.Is(err, errNoCommand):
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "postern: %s\n", strings.TrimSpace(err.Error()))
+	fmt.Fprintln(stderr, "See `postern help`.")
+	return exitUsage
+}
+
+// report writes an error and what to do about it. What was reported already,
+// as the result of the command, is not said again.
+func report(w io.Writer, err error) {
+	var mistakes *config.Error
+	switch {
+	case errors.Is(err, app.ErrReported):
+		return
+	case errors.As(err, &mistakes):
+		app.PrintMistakes(w, mistakes)
+		return
+	}
+	for _, one := range app.Errors(err) {
+		fmt.Fprintf(w, "postern: %s\n", strings.TrimSuffix(one.Error(), "."))
+		if hint := app.Hint(one); hint != "" {
+			fmt.Fprintln(w, hint)
+		}
+	}
+}

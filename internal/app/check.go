@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/peers"
+	"postern/proxy"
+	"postern/tls/certs"
+)
+
+// ErrReported is an error whose text was written already, as a result.
+var ErrReported = errors.New("reported")
+
+// PrintMistakes writes the mistakes of a configuration with the lines that
+// they are about, in colours on a terminal.
+func PrintMistakes(w io.Writer, e *config.Error) {
+	e.Print(w, isTerminal(w), width(w))
+}
+
+// CheckOptions is what Check is asked for.
+type CheckOptions struct {
+	Config string    // the file; empty for the usual places
+	JSON   bool      // write the findings as one JSON object
+	Out    io.Writer // for the findings
+}
+
+// Findings is the result of a check.
+type Findings struct {
+	File     string   `json:"file"`
+	Good     bool     `json:"good"`     // postern would start, as far as can be told
+	Errors   []string `json:"errors"`   // why it would not
+	Warnings []string `json:"warnings"` // what is probably not meant
+
+	mistakes *config.Error // those of Errors that are about the text of the file
+}
+
+// Check validates all that can be validated without running: the text of the
+// configuration, the files of certificates and roots, and, as warnings, what
+// this machine and this process have of addresses and limits. It opens no
+// port. The findings are written to Out; the error is ErrReported when postern
+// would not start, or says that no configuration could be read.
+func Check(ctx context.Context, o CheckOptions) error {
+	f := Findings{Errors: []string{}, Warnings: []string{}}
+	cfg, path, err := load(o.Config)
+	f.File = path
+	switch {
+	case errors.As(err, &f.mistakes):
+		f.Errors = strings.Split(f.mistakes.Error(), "\n")
+	case err != nil:
+		return err
+	default:
+		f.look(ctx, cfg)
+	}
+	f.Good = len(f.Errors) == 0
+	if err := f.write(o); err != nil {
+		return fmt.Errorf("write the findings: %w", err)
+	}
+	if !f.Good {
+		return ErrReported
+	}
+	return nil
+}
+
+// look builds what run would build, and throws it away.
+func (f *Findings) look(ctx context.Context, cfg *config.Config) {
+	f.Warnings = append(f.Warnings, cfg.Warnings...)
+	silent := slog.New(slog.DiscardHandler)
+	e, err := builder{cfg: cfg, lasting: lasting{
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), observer: proxy.NoObserver{}, log: silent,
+	}}.build()
+	if err != nil {
+		for _, one := range Errors(err) {
+			f.Errors = append(f.Errors, withHint(one))
+		}
+		e = &edges{cfg: cfg}
+	}
+	f.Warnings = append(f.Warnings, doubts(e)...)
+	f.Warnings = append(f.Warnings, listenWarnings(cfg)...)
+	f.Warnings = append(f.Warnings, nameWarnings(ctx, cfg)...)
+}
+
+func withHint(err error) string {
+	if hint := Hint(err); hint != "" {
+		return err.Error() + ". " + hint
+	}
+	return err.Error()
+}
+
+// listenWarnings are about addresses that this machine does not have, and
+// ports that this user may not open. They may be there, and allowed, when the
+// service starts.
+func listenWarnings(cfg *config.Config) (all []string) {
+	here, err := net.InterfaceAddrs()
+	for _, in := range cfg.Inbounds {
+		for _, address := range in.Listen {
+			host, _, _ := net.SplitHostPort(address)
+			a, bad := netip.ParseAddr(host)
+			if err == nil && bad == nil && !onThisMachine(a, here) {
+				all = append(all, fmt.Sprintf("inbound %q: this machine does not have the address of %s now (see: ip address)", in.Name, address))
+			}
+			if n := port(address); n != 0 && !mayOpen(n) {
+				all = append(all, fmt.Sprintf("inbound %q: the user that checks may not open port %d; the user that runs needs CAP_NET_BIND_SERVICE, or a systemd socket", in.Name, n))
+			}
+		}
+	}
+	return all
+}
+
+func onThisMachine(a netip.Addr, here []net.Addr) bool {
+	if a = a.Unmap().WithZone(""); a.IsUnspecified() || a.IsLoopback() {
+		return true
+	}
+	for _, h := range here {
+		if p, err := netip.ParsePrefix(h.String()); err == nil && p.Addr().Unmap() == a {
+			return true
+		}
+	}
+	return false
+}
+
+// write shows the findings, for people or as JSON.
+func (f *Findings) write(o CheckOptions) error {
+	if o.JSON {
+		return json.NewEncoder(o.Out).Encode(f)
+	}
+	if f.mistakes != nil {
+		PrintMistakes(o.Out, f.mistakes)
+	} else {
+		for _, text := range f.Errors {
+			fmt.Fprintf(o.Out, "error: %s\n", text)
+		}
+	}
+	for _, text := range f.Warnings {
+		fmt.Fprintf(o.Out, "warning: %s\n", text)
+	}
+	verdict := "good"
+	if !f.Good {
+		verdict = count(len(f.Errors), "mistake")
+	}
+	if len(f.Warnings) > 0 {
+		verdict += ", " + count(len(f.Warnings), "warning")
+	}
+	_, err := fmt.Fprintf(o.Out, "%s: %s\n", f.File, verdict)
+	return err
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"postern/config"
+	"postern/peers"
+	"postern/tls/certs"
+)
+
+// Run runs the proxy with the configuration in the file that was named, or in
+// the first of the usual places, until it is told to stop: SIGHUP reloads,
+// SIGTERM or SIGINT drains, a second one leaves at once. The log goes to w.
+//
+// It returns nil after a clean drain. Mistakes in the file are a
+// *config.Error; other errors may have a Hint.
+func Run(ctx context.Context, named string, w io.Writer) error {
+	// From the first moment: a SIGHUP that comes early must not kill us.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+	cfg, path, err := load(named)
+	if err != nil {
+		return err
+	}
+	tuneMemory()
+	p, err := start(cfg, startOptions{path: path, log: w})
+	if err != nil {
+		return err
+	}
+	return p.loop(ctx, signals)
+}
+
+// startOptions is what start needs beside a configuration.
+type startOptions struct {
+	path    string       // of the configuration; empty when there is no file
+	log     io.Writer    //
+	sockets []*listener  // opened already, in the place of listen addresses; nil: systemd's
+	admin   net.Listener // likewise
+}
+
+// process is a service with all that surrounds it.
+type process struct {
+	*service
+	cfg     *config.Config // of the start: what needs a restart is compared with it
+	admin   *adminListener
+	metrics func(context.Context) error
+}
+
+// start brings everything up. An error means that nothing is left running.
+func start(cfg *config.Config, o startOptions) (*process, error) {
+	log := newLogger(o.log, cfg.Log)
+	p := &process{cfg: cfg, metrics: func(context.Context) error { return nil }}
+	observer, pages, err := p.observer(cfg, o.admin)
+	if err != nil {
+		return nil, err
+	}
+	p.service = newService(lasting{
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), observer: observer, log: log,
+	}, o.path)
+	if err := p.open(o); err != nil {
+		shutAll(p.listeners)
+		p.admin.close()
+		// The error before it is the one to tell.
+		_ = p.metrics(context.Background())
+		return nil, err
+	}
+	p.admin.serve(pages, p.service)
+	p.sayHello()
+	p.beside.Go(func() { p.tickets.Run(p.ctx) })
+	p.beside.Go(func() { (&janitor{count: p.handshakes, release: debug.FreeOSMemory}).run(p.ctx) })
+	p.beside.Go(func() { warnNames(p.ctx, p.log, cfg) })
+	p.notify.ready(p.summary())
+	return p, nil
+}
+
+// open opens all sockets and takes the first configuration.
+func (p *process) open(o startOptions) (err error) {
+	if p.listeners = o.sockets; o.sockets == nil {
+		if p.listeners, err = systemdSockets(p.cfg.Inbounds); err != nil {
+			return err
+		}
+	}
+	if p.admin, err = openAdmin(p.cfg.Admin, o.admin); err != nil {
+		return err
+	}
+	return p.take(p.cfg)
+}
+
+// loop does what signals ask for, until one of them or ctx ends it.
+func (p *process) loop(ctx context.Context, signals <-chan os.Signal) error {
+	watchdog, stop := watchdogTicker(p.log)
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return p.drain(signals, watchdog)
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return p.drain(signals, watchdog)
+			}
+			p.reload()
+		case <-watchdog:
+			p.notify.watchdog()
+		}
+	}
+}
+
+// errImpatient is the end by a second signal.
+var errImpatient = errors.New("stopped at once by a second signal")
+
+// drain stops accepting, lets the sessions end within their grace, and leaves.
+// The admin page answers until the end, and says that we are not ready.
+func (p *process) drain(signals <-chan os.Signal, watchdog <-chan time.Time) error {
+	p.draining.Store(true)
+	p.notify.stopping("finishing messages that are under way")
+	p.log.Info("stopping: no new sessions, messages under way are finished", "sessions", p.sessions())
+	shutAll(p.listeners)
+	done := make(chan error, 1)
+	ctx, cut := context.WithCancel(context.Background())
+	defer cut()
+	go func() { done <- p.shutdownAll(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			p.end()
+			if err != nil {
+				p.log.Warn("stopped, sessions had to be cut off: no message is lost, their senders will try again", "error", err)
+				return nil
+			}
+			p.log.Info("stopped")
+			return nil
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				cut()
+				p.cancel()
+				<-done
+				p.end()
+				p.log.Warn("stopped at once by a second signal")
+				return errImpatient
+			}
+		case <-watchdog:
+			p.notify.watchdog()
+		}
+	}
+}
+
+// shutdownAll drains all servers side by side.
+func (p *process) shutdownAll(ctx context.Context) error {
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var all error
+	for name, server := range p.servers {
+		grace := p.edges.find(name).cfg.ShutdownGrace
+		group.Go(func() {
+			if err := shutdown(ctx, server, grace); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				all = errors.Join(all, fmt.Errorf("inbound %q: %w", name, err))
+			}
+		})
+	}
+	group.Wait()
+	p.retiring.Wait()
+	return all
+}
+
+// end stops what goes on beside the sessions, and waits for it.
+func (p *process) end() {
+	for _, one := range p.edges.each {
+		one.backends.end()
+	}
+	p.cancel()
+	p.admin.close()
+	p.beside.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	// Nobody is left to read what could not be measured.
+	_ = p.metrics(ctx)
+}
+
+// sessions is how many are open.
+func (p *process) sessions() (n int) {
+	for _, server := range p.servers {
+		n += server.Sessions()
+	}
+	return n
+}

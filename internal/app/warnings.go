@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"postern/config"
+)
+
+// sayHello writes what was started, and what is doubtful about it.
+func (p *process) sayHello() {
+	v := ThisVersion()
+	p.log.Info("postern starts", "version", v.Version, "revision", v.Revision, "go", v.Go, "config", p.path)
+	for _, one := range p.edges.each {
+		p.log.Info("inbound is open", "inbound", one.cfg.Name, "listen", p.addresses(one.cfg.Name), "tls", one.cfg.TLS,
+			"backend", one.cfg.Backend.Addresses, "client_address", one.cfg.Backend.ClientAddress)
+	}
+	if p.admin != nil {
+		p.log.Info("admin page is open", "address", "http://"+p.admin.Addr().String())
+	}
+	p.warn(p.edges.cfg)
+}
+
+// warn writes the warnings about a configuration that is in use.
+func (p *process) warn(cfg *config.Config) {
+	for _, text := range cfg.Warnings {
+		p.log.Warn(text)
+	}
+	for _, text := range doubts(p.edges) {
+		p.log.Warn(text)
+	}
+}
+
+// doubts are the warnings that do not come from the text of the configuration:
+// about certificates, limits of this process and the admin page.
+func doubts(e *edges) (all []string) {
+	for _, s := range e.sources {
+		if len(s.cfg.SelfSigned) == 0 { // who wrote self_signed knows
+			all = append(all, s.Warnings(time.Now())...)
+		}
+	}
+	if limit, known := openFiles(); known {
+		all = append(all, fileWarnings(e.cfg.Inbounds, limit)...)
+	}
+	return append(all, adminWarnings(e.cfg.Admin)...)
+}
+
+// filesBeside is for listeners, logs, certificates, DNS and the admin page.
+const filesBeside = 100
+
+// fileWarnings compares the limit of open files with two per session.
+func fileWarnings(inbounds []config.Inbound, limit uint64) []string {
+	need := uint64(filesBeside)
+	for _, in := range inbounds {
+		need += 2 * uint64(in.Limits.Connections)
+	}
+	if limit >= need {
+		return nil
+	}
+	return []string{fmt.Sprintf("this process may open %d files, and limits.connections needs %d: raise the limit "+
+		"(LimitNOFILE=%d in the systemd service, ulimit -n), or lower limits.connections", limit, need, need)}
+}
+
+func adminWarnings(c config.Admin) []string {
+	if c.Listen == "" {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	a, err := netip.ParseAddr(host)
+	if err == nil && isPrivate(a) {
+		return nil
+	}
+	return []string{"admin: listen = \"" + c.Listen + "\" can be reached from other networks, and tells how busy this server is and who its " +
+		"backends are: write an address of loopback or of a private network"}
+}
+
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
+
+// isPrivate says whether an address is of this machine or of a network that
+// the Internet has no way to. Unspecified is everywhere, so it is not.
+func isPrivate(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() || carrierNAT.Contains(a)
+}
+
+// nameTimeout bounds the look-up of the names of backends.
+const nameTimeout = 5 * time.Second
+
+// nameWarnings looks up backends that are given by name, and tells of those
+// that mail would cross the Internet to, in clear. config knows of those that
+// are given by address.
+func nameWarnings(ctx context.Context, cfg *config.Config) (all []string) {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	for _, in := range cfg.Inbounds {
+		for _, address := range in.Backend.Addresses {
+			if text := nameWarning(ctx, address); text != "" {
+				all = append(all, fmt.Sprintf("inbound %q: %s", in.Name, text))
+			}
+		}
+	}
+	return all
+}
+
+func nameWarning(ctx context.Context, address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if ctx.Err() != nil {
+		return ""
+	}
+	if err != nil {
+		return fmt.Sprintf("the name of the backend %s has no address now: %v", address, err)
+	}
+	return publicWarning(address, addrs)
+}
+
+// publicWarning tells of the addresses that are not private.
+func publicWarning(address string, addrs []netip.Addr) string {
+	var public []string
+	for _, a := range addrs {
+		if !isPrivate(a) {
+			public = append(public, a.Unmap().String())
+		}
+	}
+	if len(public) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the backend %s has the public address %s: mail and passwords cross the network in clear between postern and the backend: "+
+		"put postern beside the mail server, or a VPN between them", address, strings.Join(public, ", "))
+}
+
+func warnNames(ctx context.Context, log *slog.Logger, cfg *config.Config) {
+	for _, text := range nameWarnings(ctx, cfg) {
+		log.Warn(text)
+	}
+}
+
+// summary is the state in one line.
+func (p *process) summary() string {
+	return "listening on " + strings.Join(p.addresses(""), ", ")
+}
