@@ -1,0 +1,34 @@
+# make run: a demo, no root and no configuration. make test: everything.
+GO     ?= go
+FUZZTIME ?= 30s
+TOOL    = $(GO) tool -modfile=tools/go.mod
+
+.PHONY: run build test unit e2e check fuzz bench install-test-peers
+
+run: build
+	./bin/postern demo
+
+build:
+	$(GO) build -buildvcs=auto -trimpath -o bin/postern ./cmd/postern
+
+# What the end-to-end tests need is installed first, where that is possible.
+test: install-test-peers unit e2e
+
+install-test-peers:
+	./test/install.sh
+
+unit:
+	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '^postern/test/')
+
+e2e:
+	$(GO) test -shuffle=on -timeout 25m ./test/...
+
+check:
+	./tools/check.sh
+
+# Each fuzz target for FUZZTIME; what they find is kept in testdata/fuzz.
+fuzz:
+	./tools/fuzz.sh $(FUZZTIME)
+
+bench:
+	./bench/run.sh
