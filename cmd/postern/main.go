@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 
-	"postern/config"
 	"postern/internal/app"
 )
 
@@ -46,7 +45,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitGood
 	case errors.As(err, &f):
-		report(stderr, f.error)
+		app.Report(stderr, f.error)
 		return exitWanting
 	case errors.Is(err, errNoCommand):
 		return exitUsage
@@ -54,23 +53,4 @@ func run(args []string, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "postern: %s\n", strings.TrimSpace(err.Error()))
 	fmt.Fprintln(stderr, "See `postern help`.")
 	return exitUsage
-}
-
-// report writes an error and what to do about it. What was reported already,
-// as the result of the command, is not said again.
-func report(w io.Writer, err error) {
-	var mistakes *config.Error
-	switch {
-	case errors.Is(err, app.ErrReported):
-		return
-	case errors.As(err, &mistakes):
-		app.PrintMistakes(w, mistakes)
-		return
-	}
-	for _, one := range app.Errors(err) {
-		fmt.Fprintf(w, "postern: %s\n", strings.TrimSuffix(one.Error(), "."))
-		if hint := app.Hint(one); hint != "" {
-			fmt.Fprintln(w, hint)
-		}
-	}
 }

@@ -21,9 +21,28 @@ import (
 // ErrReported is an error whose text was written already, as a result.
 var ErrReported = errors.New("reported")
 
-// PrintMistakes writes the mistakes of a configuration with the lines that
+// Report writes an error and what to do about it. What was reported already,
+// as the result of the command, is not said again.
+func Report(w io.Writer, err error) {
+	var mistakes *config.Error
+	switch {
+	case errors.Is(err, ErrReported):
+		return
+	case errors.As(err, &mistakes):
+		printMistakes(w, mistakes)
+		return
+	}
+	for _, one := range Errors(err) {
+		fmt.Fprintf(w, "postern: %s\n", strings.TrimSuffix(one.Error(), "."))
+		if hint := Hint(one); hint != "" {
+			fmt.Fprintln(w, hint)
+		}
+	}
+}
+
+// printMistakes writes the mistakes of a configuration with the lines that
 // they are about, in colours on a terminal.
-func PrintMistakes(w io.Writer, e *config.Error) {
+func printMistakes(w io.Writer, e *config.Error) {
 	e.Print(w, isTerminal(w), width(w))
 }
 
@@ -134,7 +153,7 @@ func (f *Findings) write(o CheckOptions) error {
 		return json.NewEncoder(o.Out).Encode(f)
 	}
 	if f.mistakes != nil {
-		PrintMistakes(o.Out, f.mistakes)
+		printMistakes(o.Out, f.mistakes)
 	} else {
 		for _, text := range f.Errors {
 			fmt.Fprintf(o.Out, "error: %s\n", text)
