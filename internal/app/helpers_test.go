@@ -188,12 +188,13 @@ type client struct {
 // dial connects and reads the greeting.
 func dial(t *testing.T, address string) *client {
 	t.Helper()
-	c, err := textproto.Dial("tcp", address)
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	k := &client{c, t}
+	must(c.SetDeadline(time.Now().Add(patience)))
+	k := &client{textproto.NewConn(c), t}
 	k.expect(220)
 	return k
 }

@@ -12,16 +12,18 @@ import (
 )
 
 // newLogger writes to w as the configuration says: JSON, or text, with colours
-// where a person reads it on a terminal.
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
-	switch {
-	case c.Format == "json":
-		return slog.New(slog.NewJSONHandler(w, options))
-	case isTerminal(w):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: c.Level, TimeFormat: "15:04:05.000"}))
+// where a person reads it on a terminal. flush writes what is collected.
+func newLogger(w io.Writer, c config.Log) (log *slog.Logger, flush func()) {
+	if c.Format != "json" && isTerminal(w) {
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: c.Level, TimeFormat: "15:04:05.000"})), func() {}
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	options := &slog.HandlerOptions{Level: c.Level}
+	lines := newLogWriter(w)
+	var h slog.Handler = slog.NewTextHandler(lines, options)
+	if c.Format == "json" {
+		h = slog.NewJSONHandler(lines, options)
+	}
+	return slog.New(prompt{h, lines}), func() { lines.Flush() }
 }
 
 func isTerminal(w io.Writer) bool {

@@ -13,6 +13,7 @@ import (
 // began. A configuration that cannot be used changes nothing, and the log says
 // why.
 func (p *process) reload() {
+	defer p.flushLog()
 	if p.path == "" {
 		p.log.Info("nothing to reload: there is no configuration file")
 		return

@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"postern/config"
 	"postern/internal/catest"
 )
 
@@ -101,6 +103,31 @@ func TestAListenerChangesHands(t *testing.T) {
 	dial(t, two).deliver()
 	if firstBackend.Stats().Messages != 1 {
 		t.Error("the message was not for the inbound that has the address now")
+	}
+}
+
+// Who waits in a socket that changes hands is served by the new one.
+func TestConnectionsThatWaitSurviveTheChange(t *testing.T) {
+	address := "127.0.0.1:" + freePort(t)
+	old := &listener{Listener: must1(listen(address)), inbound: "a", address: address}
+	waiting := must1(net.Dial("tcp", address))
+	defer waiting.Close()
+	in := config.DefaultInbound("b")
+	in.Listen = []string{address}
+	b, err := bind([]config.Inbound{in}, []*listener{old})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shutAll(b.next)
+	shutAll(b.gone)
+	must(b.next[0].Listener.(*net.TCPListener).SetDeadline(time.Now().Add(patience)))
+	c, err := b.next[0].Accept()
+	if err != nil {
+		t.Fatalf("the connection is lost: %v", err)
+	}
+	defer c.Close()
+	if got := c.RemoteAddr().String(); got != waiting.LocalAddr().String() {
+		t.Errorf("accepted %s, not %s", got, waiting.LocalAddr())
 	}
 }
 

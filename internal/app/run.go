@@ -55,12 +55,14 @@ type process struct {
 	cfg     *config.Config // of the start: what needs a restart is compared with it
 	admin   *adminListener
 	metrics func(context.Context) error
+
+	flushLog func()
 }
 
 // start brings everything up. An error means that nothing is left running.
 func start(cfg *config.Config, o startOptions) (*process, error) {
-	log := newLogger(o.log, cfg.Log)
-	p := &process{cfg: cfg, metrics: func(context.Context) error { return nil }}
+	log, flush := newLogger(o.log, cfg.Log)
+	p := &process{cfg: cfg, flushLog: flush, metrics: func(context.Context) error { return nil }}
 	observer, pages, err := p.observer(cfg, o.admin)
 	if err != nil {
 		return nil, err
@@ -69,6 +71,7 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), observer: observer, log: log,
 	}, o.path)
 	if err := p.open(o); err != nil {
+		flush()
 		shutAll(p.listeners)
 		p.admin.close()
 		// The error before it is the one to tell.
@@ -80,6 +83,7 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 	p.beside.Go(func() { p.tickets.Run(p.ctx) })
 	p.beside.Go(func() { (&janitor{count: p.handshakes, release: debug.FreeOSMemory}).run(p.ctx) })
 	p.beside.Go(func() { warnNames(p.ctx, p.log, cfg) })
+	flush()
 	p.notify.ready(p.summary())
 	return p, nil
 }
@@ -99,6 +103,7 @@ func (p *process) open(o startOptions) (err error) {
 
 // loop does what signals ask for, until one of them or ctx ends it.
 func (p *process) loop(ctx context.Context, signals <-chan os.Signal) error {
+	defer p.flushLog()
 	watchdog, stop := watchdogTicker(p.log)
 	defer stop()
 	for {
