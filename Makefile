@@ -21,7 +21,7 @@ unit:
 	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '^postern/test/')
 
 e2e:
-	$(GO) test -shuffle=on -timeout 25m ./test/...
+	$(GO) test -count=1 -shuffle=on -timeout 25m ./test/...
 
 check:
 	./tools/check.sh

@@ -152,6 +152,9 @@ func (b *Backends) dial(ctx context.Context, who introduction) (up *upstream, er
 			b.works(t)
 			return up, nil
 		}
+		if ctx.Err() != nil { // it is us who stop
+			return nil, err
+		}
 		b.failed(t, err)
 	}
 	return nil, err
@@ -172,20 +175,22 @@ func (b *Backends) works(t *target) {
 	}
 }
 
+var crlf = []byte("\r\n")
+
 // learn keeps what an EHLO reply offered, and gives it back in parsed form.
 func (b *Backends) learn(t *target, r smtpwire.Reply) *smtpwire.Capabilities {
-	_, lines, _ := bytes.Cut(r.Lines, []byte("\r\n"))
+	_, lines, _ := bytes.Cut(r.Lines, crlf)
 	if old := t.seen.Load(); old != nil && bytes.Equal(old.lines, lines) {
 		b.works(t)
 		return old.caps
 	}
 	s := &seen{lines: bytes.Clone(lines), caps: smtpwire.ParseCapabilities(r)}
-	t.seen.Store(s)
 	b.works(t)
-	b.common.Store(b.intersection())
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.seen.Store(s)
+	b.common.Store(b.intersection())
 	clear(b.offers)
-	b.mu.Unlock()
 	return s.caps
 }
 

@@ -27,7 +27,7 @@ func (s *session) data(ctx context.Context, c smtpwire.Command) error {
 	}
 	if s.tx.recipients == 0 { // it had to be asked before we knew (RFC 2920, 3.1)
 		s.say(replyNoRecipients)
-		return s.abandonMessage()
+		return s.abandonMessage("")
 	}
 	s.say(replyGoAhead)
 	if err := s.flush(); err != nil {
@@ -165,7 +165,7 @@ func (s *session) settleMessage(m *message, bad error) error {
 			m.Cause = CauseClientGone
 		}
 		s.in.Observer.BackendFailed(s.in.Name, s.up.address, m.Cause)
-		return s.abandonMessage()
+		return s.abandonMessage(m.Cause)
 	}
 	switch {
 	case errors.Is(bad, smtpwire.ErrBareCR), errors.Is(bad, smtpwire.ErrBareLF):
@@ -175,18 +175,18 @@ func (s *session) settleMessage(m *message, bad error) error {
 	default:
 		m.reply, m.Cause = s.lastWords(), CauseBackendGone
 		s.in.Observer.BackendFailed(s.in.Name, s.up.address, CauseBackendGone)
-		return s.abandonMessage()
+		return s.abandonMessage(m.Cause)
 	}
 	s.in.Observer.Refused(s.in.Name, m.Cause)
-	return s.abandonMessage()
+	return s.abandonMessage(m.Cause)
 }
 
 // abandonMessage takes a message back by closing the upstream leg. The session
 // can go on with another one, unless that would have lost an authentication.
-func (s *session) abandonMessage() error {
+func (s *session) abandonMessage(why Cause) error {
 	s.abandon()
 	if s.auth {
-		return end(CauseBackendGone, smtpwire.Reply{})
+		return end(why, smtpwire.Reply{})
 	}
 	return nil
 }

@@ -53,7 +53,6 @@ type tally struct {
 	errors   int
 	backend  string
 	behind   bool // octets came in one segment with a message's end
-	closed   bool
 }
 
 // errStartTLS is talk's way to say that the handshake is next.

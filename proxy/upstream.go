@@ -75,7 +75,8 @@ func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*ups
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
 	defer stop()
 	up.over(up.conn)
-	up.conn.within(greetingTimeout, time.Time{})
+	// A client waits for five minutes (RFC 5321, 4.5.3.2), however many there are.
+	up.conn.within(greetingTimeout/time.Duration(len(b.targets)), time.Time{})
 	if err := b.introduce(ctx, up, who); err != nil {
 		up.close()
 		return nil, err
@@ -120,18 +121,22 @@ func (u *upstream) refused(cause Cause, r smtpwire.Reply, conveyed bool) error {
 }
 
 // hello sends EHLO, or HELO for a client that said that and to a server that
-// does not know EHLO (RFC 5321, 3.2). Inbound, the name is the client's own (SEM 14); a client that gave none
-// has none here either, and the backend decides what it thinks of that. XCLIENT
-// is only found in a reply to EHLO, so then we say it in our own name first.
+// does not know EHLO (RFC 5321, 3.2). Inbound, the name is the client's own (SEM
+// 14); a client that gave none has none here either, and the backend decides
+// what it thinks of that.
+//
+// XCLIENT is only found in a reply to EHLO, so then we say it in our own name
+// first; what it offers to us is nothing to learn from.
 func (b *Backends) hello(up *upstream, who introduction) (smtpwire.Reply, error) {
-	name := who.hello
-	if name == "" && b.o.Convey == ConveyXCLIENT {
-		name = b.o.Hostname
+	name, esmtp := who.hello, who.esmtp || who.probe
+	stranger := b.o.Convey == ConveyXCLIENT && !up.introduced && !who.probe
+	if stranger {
+		name, esmtp = b.o.Hostname, true
 	}
-	if name == "" {
+	switch {
+	case name == "":
 		return smtpwire.Reply{Code: 250}, nil
-	}
-	if !who.esmtp && !who.probe && (b.o.Convey != ConveyXCLIENT || up.introduced) {
+	case !esmtp:
 		up.caps = nil
 		return up.ask("HELO " + name)
 	}
@@ -139,16 +144,27 @@ func (b *Backends) hello(up *upstream, who introduction) (smtpwire.Reply, error)
 	if err != nil {
 		return r, err
 	}
-	switch r.Code {
-	case 250:
+	switch {
+	case r.Code == 250 && stranger:
+		up.caps = smtpwire.ParseCapabilities(r)
+	case r.Code == 250:
 		up.caps = b.learn(up.target, r)
-	case 500, 501, 502, 504, 550:
+	case refusesEHLO(r):
 		up.caps = nil
 		if r, err = up.ask("HELO " + name); err == nil && r.Code == 250 {
 			b.learn(up.target, r)
 		}
 	}
 	return r, err
+}
+
+// refusesEHLO: STANDARDS 15. 421 is no such refusal.
+func refusesEHLO(r smtpwire.Reply) bool {
+	switch r.Code {
+	case 500, 501, 502, 504, 550:
+		return true
+	}
+	return false
 }
 
 // ask sends one command and reads its reply, which is valid until the next.

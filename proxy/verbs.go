@@ -156,7 +156,7 @@ func (s *session) dropMessage() error {
 	if !s.tx.inMessage() {
 		return nil
 	}
-	if s.abandonMessage() != nil {
+	if s.abandonMessage(CauseBackendGone) != nil {
 		return end(CauseBackendGone, replyBackendClosed)
 	}
 	return nil

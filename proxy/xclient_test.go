@@ -51,7 +51,7 @@ func TestXCLIENTTellsTheListedAttributesADDRLast(t *testing.T) {
 			b, e := one(t, smtptest.Script{Capabilities: []string{c.listed, "SIZE"}}, told(c.lookup))
 			k := e.clientOf(c.from, strings.TrimSuffix(c.from, "1")+"2")
 			k.Do("MAIL FROM:<a@b.test>", "250")
-			wantCommands(t, b, "EHLO client.test", c.want, "EHLO client.test", "MAIL FROM:<a@b.test>")
+			wantCommands(t, b, "EHLO mx.test", c.want, "EHLO client.test", "MAIL FROM:<a@b.test>")
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestABackendThatDiesAtXCLIENTGetsNothingMore(t *testing.T) {
 	c := e.hello()
 	c.Send("MAIL FROM:<a@b.test>\r\n")
 	c.Expect("4")
-	wantCommands(t, b, "EHLO client.test", "XCLIENT ADDR=127.0.0.1")
+	wantCommands(t, b, "EHLO mx.test", "XCLIENT ADDR=127.0.0.1")
 }
 
 // STANDARDS 174: what the backend offers the client counts, not what it offers us.

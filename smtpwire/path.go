@@ -8,10 +8,9 @@ import (
 
 // Syntax errors in arguments; the text is fit for a 501 reply.
 var (
-	ErrPath       = errors.New("bad address syntax")
-	ErrParam      = errors.New("bad parameter syntax")
-	ErrChunkSize  = errors.New("bad chunk size")
-	ErrParamTwice = errors.New("parameter given twice")
+	ErrPath      = errors.New("bad address syntax")
+	ErrParam     = errors.New("bad parameter syntax")
+	ErrChunkSize = errors.New("bad chunk size")
 )
 
 // maxPath is generous: RFC 5321, 4.5.3.1.3 asks for 256 octets, source routes

@@ -15,7 +15,7 @@ import (
 // where a person reads it on a terminal. flush writes what is collected.
 func newLogger(w io.Writer, c config.Log) (log *slog.Logger, flush func()) {
 	if c.Format != "json" && isTerminal(w) {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: c.Level, TimeFormat: "15:04:05.000"})), func() {}
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: c.Level, TimeFormat: "15:04:05.000"})), func() {}
 	}
 	options := &slog.HandlerOptions{Level: c.Level}
 	lines := newLogWriter(w)
