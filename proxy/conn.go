@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -18,9 +17,9 @@ type conn struct {
 	owner   *session // during a handshake, for Termination
 	corked  bool
 	held    []byte
-	ahead   []byte // what came in one segment with a PROXY header: Read's first
 
 	timer
+	records
 
 	lend    func() []byte // during ReadLent
 	tryRead func(fd uintptr) bool
@@ -41,10 +40,8 @@ func newConn(c net.Conn) *conn {
 
 // Read reads from the socket.
 func (c *conn) Read(p []byte) (int, error) {
-	if len(c.ahead) > 0 {
-		n := copy(p, c.ahead)
-		c.ahead = c.ahead[n:]
-		return n, nil
+	if c.framed {
+		return c.readFramed(p)
 	}
 	c.keepPace()
 	n, err := c.Conn.Read(p)
@@ -84,12 +81,9 @@ func (c *conn) uncork() error {
 func (c *conn) Close() error {
 	c.uncork()
 	c.timer.stop()
+	c.records.drop()
 	return c.Conn.Close()
 }
-
-// scratch is shared by all sockets: try has one for the length of a system
-// call, so there are as many as there are threads in it.
-var scratch = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
 // ReadLent implements smtpwire.Lender.
 func (c *conn) ReadLent(lend func() []byte) (int, error) {
@@ -113,25 +107,35 @@ func (c *conn) ReadLent(lend func() []byte) (int, error) {
 // try reads what is there. It says false when nothing is, and is called again
 // when that has changed.
 func (c *conn) try(fd uintptr) bool {
-	s := scratch.Get().(*[4 << 10]byte)
-	defer scratch.Put(s)
-	n, err := retryRead(int(fd), s[:])
-	if err == syscall.EAGAIN {
-		return false
-	}
-	if err != nil || n == 0 {
+	b := blocks.Get().(*block)
+	if c.lend == nil {
+		n, err := retryRead(int(fd), b[:])
+		if n > 0 {
+			c.got, c.r, c.w = b, 0, n
+			return true
+		}
+		blocks.Put(b)
 		c.err = err
-		return true
+		return err != syscall.EAGAIN
 	}
-	b := c.lend()
-	c.n = copy(b, s[:n])
-	if n == len(s) && len(b) > n { // there may be more
-		if k, err := retryRead(int(fd), b[n:]); err == nil {
+	defer blocks.Put(b)
+	n, err := retryRead(int(fd), b[:lentFirst])
+	if n == 0 {
+		c.err = err
+		return err != syscall.EAGAIN
+	}
+	lent := c.lend()
+	c.n = copy(lent, b[:n])
+	if n == lentFirst && len(lent) > n { // there may be more
+		if k, err := retryRead(int(fd), lent[n:]); err == nil {
 			c.n += k
 		}
 	}
 	return true
 }
+
+// lentFirst is the least that lend lends, in octets.
+const lentFirst = 4 << 10
 
 func retryRead(fd int, p []byte) (int, error) {
 	for {

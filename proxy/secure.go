@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,9 +31,11 @@ func (t secured) active() bool { return t.version != 0 }
 // command inside TLS. A failed handshake ends the connection (RFC 3207, 4.1).
 func (s *session) secure(ctx context.Context) error {
 	_, done := s.in.Observer.Step(ctx, s.in.Name, StepSecure)
-	if s.in.Mode == TLSImplicit { // the handshake may come right behind a PROXY header
-		s.down.conn.ahead = bytes.Clone(s.down.r.Peek())
+	var ahead []byte
+	if s.in.Mode == TLSImplicit { // the first octets may have come with a PROXY header
+		ahead = s.down.r.Peek()
 	}
+	s.down.conn.begin(ahead)
 	s.down.r.Release()
 	s.down.conn.owner = s
 	s.down.conn.within(s.in.Timeouts.StartTLS, time.Time{})

@@ -37,6 +37,7 @@ type Body struct {
 	bad      error
 	at       position
 	cr       bool // in chunks: the last octet was a CR
+	uneven   bool // lines of one length are not to be expected
 	odd      bool // something bare was met: line by line from here
 }
 
@@ -107,8 +108,12 @@ func (b *Body) flush(dst *Writer) {
 func (b *Body) dots(dst *Writer, p []byte) (n int, end bool) {
 	for n < len(p) {
 		k, end, bare := b.scan(p[n:])
-		if b.count(int64(k)); bare != nil && b.newlines == Reject {
-			b.fail(bare)
+		b.count(int64(k))
+		if bare != nil {
+			b.odd = true
+			if b.newlines == Reject {
+				b.fail(bare)
+			}
 		}
 		switch {
 		case b.bad != nil:
@@ -168,30 +173,47 @@ func (b *Body) scan(p []byte) (n int, end bool, bare error) {
 
 // cleanLines is the fast way over ordinary text: it finds how many octets of p
 // are whole lines that end in CRLF, hold nothing bare and are not followed by a
-// dot. One search for each line and one count for all of them do, where line
-// by line takes two searches. It says 0 where it is not sure, and once that was for
-// something bare it is not asked again.
+// dot. It says 0 where it is not sure, and once that was for something bare it is
+// not asked again.
+//
+// Most text in bulk is an attachment, whose lines have one length. So each line
+// is supposed to be as long as the one before, and looked through only when it is
+// not; that nothing was passed over is shown by counting all CR and LF in the end,
+// which costs a tenth of looking for them.
 func (b *Body) cleanLines(p []byte) int {
 	if len(p) < window {
 		return 0
 	}
-	end, lines := bytes.LastIndexByte(p, '\n')+1, 0
-	for i := 0; i < end; {
-		i += bytes.IndexByte(p[i:end], '\n') + 1
-		if i < 2 || p[i-2] != '\r' {
-			b.odd = true
-			return 0
-		}
-		lines++
-		if i < end && p[i] == '.' {
-			end = i
-		}
+	end, lines, bare := b.stepLines(p, !b.uneven)
+	if !bare && bytes.Count(p[:end], lf) == lines && bytes.Count(p[:end], cr) == lines {
+		return end
 	}
-	if bytes.Count(p[:end], cr) != lines {
+	if b.uneven {
 		b.odd = true
 		return 0
 	}
-	return end
+	b.uneven = true
+	return b.cleanLines(p)
+}
+
+// stepLines goes from line to line, up to the last whole one or to one that
+// begins with a dot, and counts them. bare is a line end without its CR.
+func (b *Body) stepLines(p []byte, guess bool) (end, lines int, bare bool) {
+	end = bytes.LastIndexByte(p, '\n') + 1
+	for i, length := 0, 0; i < end; lines++ {
+		next := i + length
+		if !guess || length < len(crlf) || next > end || p[next-1] != '\n' || p[next-2] != '\r' {
+			next = i + bytes.IndexByte(p[i:end], '\n') + 1
+			if next < len(crlf) || p[next-2] != '\r' {
+				return 0, 0, true
+			}
+			length = next - i
+		}
+		if i = next; i < end && p[i] == '.' {
+			end = i
+		}
+	}
+	return end, lines, false
 }
 
 // errMendedDot is scan's way to say that a dot must be stuffed because it
@@ -230,6 +252,7 @@ var (
 	dotLine = []byte(".\r\n")
 	space   = []byte(" ")
 	cr      = []byte("\r")
+	lf      = []byte("\n")
 )
 
 // mend writes what stands for the octet that scan stopped at, and says how
