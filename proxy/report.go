@@ -19,20 +19,30 @@ func (s *session) report(e *ending) {
 	if !s.in.Log.Enabled(context.Background(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 18)
+	attrs := make([]slog.Attr, 0, 6)
+	attrs = append(attrs, slog.Int("messages", s.tally.messages), slog.Int64("bytes_in", s.down.conn.in),
+		slog.Int64("bytes_out", s.down.conn.out), slog.Duration("took", d.Round(time.Microsecond)), slog.String("outcome", outcome(e)))
+	if e.err != nil {
+		attrs = append(attrs, slog.String("error", e.err.Error()))
+	}
+	slog.New(s.story()).LogAttrs(context.Background(), level, "session", attrs...)
+}
+
+// story is the log with what all lines of this session begin with. It is put into
+// words once, until EHLO or TLS change it.
+func (s *session) story() slog.Handler {
+	if s.tally.story != nil {
+		return s.tally.story
+	}
+	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("inbound", s.in.Name), slog.String("session", s.id), slog.String("client", s.who.Client.String()))
 	if s.who.Peer != s.who.Client {
 		attrs = append(attrs, slog.String("via", s.who.Peer.String()))
 	}
 	attrs = append(attrs, slog.String("hello", s.helloForLog()))
-	attrs = s.sec.attrs(attrs)
-	attrs = append(attrs, slog.String("backend", s.tally.backend), slog.Int("messages", s.tally.messages),
-		slog.Int64("bytes_in", s.down.conn.in), slog.Int64("bytes_out", s.down.conn.out), slog.Duration("took", d.Round(time.Microsecond)),
-		slog.String("outcome", outcome(e)))
-	if e.err != nil {
-		attrs = append(attrs, slog.String("error", e.err.Error()))
-	}
-	s.in.Log.LogAttrs(context.Background(), level, "session", attrs...)
+	attrs = append(s.sec.attrs(attrs), slog.String("backend", s.tally.backend))
+	s.tally.story = s.in.Log.Handler().WithAttrs(attrs)
+	return s.tally.story
 }
 
 func (s *session) helloForLog() string {
@@ -77,15 +87,12 @@ func (s *session) reportMessage(m *message) {
 	if !s.in.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 18)
-	attrs = append(attrs, slog.String("inbound", s.in.Name), slog.String("session", s.id), slog.String("client", s.who.Client.String()),
-		slog.String("hello", s.helloForLog()))
-	attrs = s.sec.attrs(attrs)
-	attrs = append(attrs, slog.String("backend", s.tally.backend), slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), slog.Duration("took", m.Duration.Round(time.Microsecond)), slog.String("reply", m.reply.String()))
+	attrs := make([]slog.Attr, 0, 5)
+	attrs = append(attrs, slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), slog.Duration("took", m.Duration.Round(time.Microsecond)), slog.String("reply", m.reply.String()))
 	if m.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(m.Cause)))
 	}
-	s.in.Log.LogAttrs(context.Background(), slog.LevelInfo, "message", attrs...)
+	slog.New(s.story()).LogAttrs(context.Background(), slog.LevelInfo, "message", attrs...)
 }
 
 // logBackend writes why this client could not be taken to a backend.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -52,7 +53,8 @@ type tally struct {
 	messages int
 	errors   int
 	backend  string
-	behind   bool // octets came in one segment with a message's end
+	story    slog.Handler // see story
+	behind   bool         // octets came in one segment with a message's end
 }
 
 // errStartTLS is talk's way to say that the handshake is next.
@@ -160,6 +162,7 @@ func (s *session) forget() {
 	s.leave()
 	s.firstHello = s.hello.name
 	s.hello, s.tx, s.auth = greeted{}, transaction{}, false
+	s.tally.story = nil
 }
 
 // leave takes leave of the backend, where there is one.

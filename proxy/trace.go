@@ -68,13 +68,23 @@ func traceName(name string) string {
 	if len(name) > maxTraceName {
 		name = name[:maxTraceName]
 	}
+	if !strings.ContainsFunc(name, notInName) {
+		return name
+	}
 	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune(".-_:[]", r):
-			return r
+		if notInName(r) {
+			return '?'
 		}
-		return '?'
+		return r
 	}, name)
+}
+
+func notInName(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune(".-_:[]", r)
 }
 
 // addressLiteral is an address as RFC 5321, 4.1.3 writes it.

@@ -21,6 +21,7 @@ func (s *session) greeting(ctx context.Context, c smtpwire.Command) (answer, err
 	}
 	s.tx = transaction{}
 	s.hello = greeted{name: name, esmtp: c.Verb == smtpwire.EHLO}
+	s.tally.story = nil
 	if s.live() {
 		if r, err := s.helloAgain(name); err != nil || r.Class() != 2 {
 			s.hello = greeted{}
@@ -204,7 +205,7 @@ func (s *session) connect(ctx context.Context) (smtpwire.Reply, error) {
 		}
 		s.up = r.up
 		s.up.conn.over(s.srv.sweeper)
-		s.tally.backend = s.up.address
+		s.tally.backend, s.tally.story = s.up.address, nil
 	}
 	return s.up.verdict, nil
 }
