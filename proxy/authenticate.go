@@ -21,7 +21,7 @@ func (s *session) authenticate(ctx context.Context, c smtpwire.Command) (answer,
 	case !s.mayAuth():
 		s.in.Observer.Refused(s.in.Name, CauseTLSRequired)
 		return own(replyAuthNeedsTLS), nil
-	case len(mechanism) == 0:
+	case !validMechanism(mechanism):
 		return own(replySyntax), nil
 	case !carriesMechanism(string(mechanism)):
 		return own(replyMechanism), nil
@@ -38,20 +38,43 @@ func (s *session) authenticate(ctx context.Context, c smtpwire.Command) (answer,
 	return answer{}, s.exchange(c.Line)
 }
 
+// validMechanism: RFC 4422, 3.1. Nothing else is passed on: a server that takes a
+// tab for a space would see another mechanism than we do.
+func validMechanism(m []byte) bool {
+	for _, c := range m {
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return len(m) > 0 && len(m) <= 20
+}
+
 // exchange passes the client's line on, and the backend's challenge back, until
 // the backend's answer is no challenge.
 func (s *session) exchange(line []byte) error {
+	if err := s.inStep(); err != nil {
+		return err
+	}
 	for {
 		s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
 		s.up.w.Line(line)
 		s.up.w.Flush()
 		r, err := s.up.reply()
+		if err == nil && r.Class() == 3 && r.Code != 334 {
+			err = smtpwire.ErrReplySyntax
+		}
 		if err != nil {
 			return s.backendGone(err)
 		}
 		s.down.w.Raw(r.Lines)
 		if r.Code != 334 {
-			s.auth = r.Code == 235
+			if s.auth = r.Code == 235; s.auth {
+				s.tally.login = "ok"
+			} else {
+				s.tally.login = "failed"
+				s.tally.refused++
+				s.tally.errors++ // guessing is what the limit is for
+			}
 			return goneWith(r)
 		}
 		if err := s.flush(); err != nil {
@@ -59,9 +82,11 @@ func (s *session) exchange(line []byte) error {
 		}
 		s.down.conn.within(s.in.Timeouts.Command, s.hardEnd())
 		if line, err = s.down.r.ReadLine(smtpwire.MaxAuthLine); err != nil {
+			s.abandon() // QUIT would be taken for a response
 			return s.exchangeBroken(err)
 		}
 		if s.down.r.Buffered() > 0 {
+			s.abandon()
 			return s.refuse(CausePipelining, replyPipelining)
 		}
 	}

@@ -3,7 +3,9 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +46,7 @@ type Backends struct {
 	targets []*target
 	turn    atomic.Uint32
 	common  atomic.Pointer[smtpwire.Capabilities]
+	auth    atomic.Bool // AUTH was offered to somebody
 
 	mu     sync.Mutex // of what follows
 	offers map[offerKey]*offer
@@ -53,6 +56,7 @@ type Backends struct {
 type target struct {
 	address string
 	down    atomic.Bool
+	suspect atomic.Bool // it refused a client; a probe will tell
 	seen    atomic.Pointer[seen]
 }
 
@@ -82,7 +86,7 @@ func (b *Backends) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for _, t := range b.targets {
-			if t.seen.Load() == nil || t.down.Load() {
+			if suspect := t.suspect.Swap(false); suspect || t.seen.Load() == nil || t.down.Load() {
 				b.probe(ctx, t)
 			}
 		}
@@ -97,10 +101,15 @@ func (b *Backends) Run(ctx context.Context) {
 // probe speaks with one backend as SEM 2 says: as it will see clients, with no
 // client behind it.
 func (b *Backends) probe(ctx context.Context, t *target) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.o.Log.Error("internal error, please report it", "inbound", b.o.Inbound, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
 	up, err := b.reach(ctx, t, introduction{hello: b.o.Hostname, probe: true})
 	if err == nil && up.verdict.Code != 0 {
 		up.close()
-		err = refusal{CauseBackendGreeting, up.verdict}
+		err = refusal{cause: CauseBackendGreeting, reply: up.verdict}
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -155,6 +164,12 @@ func (b *Backends) dial(ctx context.Context, who introduction) (up *upstream, er
 		if ctx.Err() != nil { // it is us who stop
 			return nil, err
 		}
+		if r := (refusal{}); errors.As(err, &r) && r.personal {
+			// Only this client may be meant: it must not close the door for others.
+			b.o.Observer.BackendFailed(b.o.Inbound, t.address, r.cause)
+			t.suspect.Store(true)
+			continue
+		}
 		b.failed(t, err)
 	}
 	return nil, err
@@ -186,6 +201,9 @@ func (b *Backends) learn(t *target, r smtpwire.Reply) *smtpwire.Capabilities {
 	}
 	s := &seen{lines: bytes.Clone(lines), caps: smtpwire.ParseCapabilities(r)}
 	b.works(t)
+	if s.caps.Has("AUTH") {
+		b.auth.Store(true)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t.seen.Store(s)

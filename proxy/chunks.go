@@ -20,12 +20,18 @@ type chunked struct {
 	partial bool
 }
 
+// maxChunk is the largest chunk that is read even if it is refused, in octets.
+const maxChunk = 1 << 40
+
 // bdat answers BDAT. Its octets are data whatever becomes of the message: they
 // are always read.
 func (s *session) bdat(ctx context.Context, c smtpwire.Command) (answer, error) {
 	size, last, err := smtpwire.ParseChunk(c.Args)
-	if err != nil { // where the next command begins is unknown
+	switch {
+	case err != nil: // where the next command begins is unknown
 		return answer{}, s.refuse(CausePipelining, replySyntax)
+	case size > maxChunk:
+		return answer{}, s.refuse(CauseMessageTooBig, replyTooBig)
 	}
 	if s.tx.chunks == nil {
 		if r, err := s.beginChunks(ctx); err != nil {
@@ -53,7 +59,7 @@ func (s *session) beginChunks(ctx context.Context) (smtpwire.Reply, error) {
 	case s.tx.recipients == 0:
 		return replyNoRecipients, nil
 	}
-	ch := &chunked{body: smtpwire.NewBody(s.newlines(), s.in.Message.MaxSize)}
+	ch := &chunked{body: s.newBody()}
 	ch.dots = !s.up.caps.Has("CHUNKING") || s.newlines() == smtpwire.Normalize
 	if ch.dots {
 		r, err := s.askData()
@@ -118,6 +124,9 @@ func (s *session) passChunk(ch *chunked, size int64, last bool) error {
 	s.tally.behind = s.down.r.Buffered() > 0
 	s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
 	r, err := s.up.reply()
+	if err == nil && !expected(smtpwire.BDAT, r) {
+		err = smtpwire.ErrReplySyntax
+	}
 	if err != nil {
 		return s.backendGone(err)
 	}

@@ -15,6 +15,7 @@ type conn struct {
 	raw     syscall.RawConn // nil where the socket gives none
 	in, out int64
 	owner   *session // during a handshake, for Termination
+	greeted bool     // during a handshake: the ClientHello could be read
 	corked  bool
 	held    []byte
 

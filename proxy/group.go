@@ -12,6 +12,14 @@ import (
 func (s *session) push(a answer) {
 	if a.relay || a.reply.Code != 0 {
 		s.group = append(s.group, a)
+		s.count(a.reply)
+	}
+}
+
+// count counts a refusal of ours: so many are a fault of the client.
+func (s *session) count(r smtpwire.Reply) {
+	if r.Class() == 5 {
+		s.tally.errors++
 	}
 }
 
@@ -53,8 +61,7 @@ func (s *session) settle() error {
 			}
 			return s.backendGone(err)
 		}
-		s.note(a.verb, r)
-		if s.tx.goAhead {
+		if s.note(a.verb, r); s.tx.goAhead {
 			return nil // data answers, when it has seen the recipients
 		}
 		s.down.w.Raw(r.Lines)
@@ -71,16 +78,26 @@ func (s *session) settle() error {
 // inStep ends a session whose backend has said something that nobody asked for.
 // Only 421 may be that (RFC 5321, 3.8); anything else would be taken for the
 // answer to what comes next, and in the end for that to a message.
+//
+// A look at the socket costs a system call, so it is taken where the next reply
+// will count: before DATA, BDAT, AUTH and EHLO.
 func (s *session) inStep() error {
-	if s.up.r.Buffered() == 0 {
+	if s.up.r.Buffered() == 0 && (!s.mattersNext() || !s.up.conn.unread()) {
 		return nil
 	}
+	s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
 	s.group = s.group[:0]
 	r, err := s.up.reply()
 	if err == nil && r.Code == 421 {
 		return end(CauseBackendGone, r.Clone())
 	}
 	return s.backendGone(smtpwire.ErrReplySyntax)
+}
+
+// mattersNext says whether the reply to what is queued is one that counts.
+func (s *session) mattersNext() bool {
+	n := len(s.group)
+	return n == 0 || s.group[n-1].verb == smtpwire.DATA
 }
 
 // expected says whether a reply can be one to the verb: there is no
@@ -102,8 +119,8 @@ const keepGroup = 8
 
 // say queues a reply of our own.
 func (s *session) say(r smtpwire.Reply) {
-	if r.Class() == 5 {
-		s.tally.errors++
+	if r.Class() > 3 {
+		s.tally.refused++
 	}
 	s.down.w.Raw(r.Lines)
 }
@@ -126,6 +143,9 @@ func (s *session) backendGone(err error) error {
 // note keeps what a reply of the backend means for the transaction.
 func (s *session) note(v smtpwire.Verb, r smtpwire.Reply) {
 	ok := r.Class() == 2
+	if r.Class() > 3 {
+		s.tally.refused++
+	}
 	switch v {
 	case smtpwire.MAIL:
 		s.tx.asked = false

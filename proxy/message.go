@@ -22,7 +22,7 @@ func (s *session) data(ctx context.Context, c smtpwire.Command) error {
 	if err := s.settle(); err != nil || !s.tx.goAhead {
 		return err
 	}
-	if s.up.r.Buffered() > 0 && s.up.r.Peek()[0] == '2' { // an answer before the message
+	if s.answeredEarly() {
 		return s.backendGone(smtpwire.ErrReplySyntax)
 	}
 	if s.tx.recipients == 0 { // it had to be asked before we knew (RFC 2920, 3.1)
@@ -35,7 +35,7 @@ func (s *session) data(ctx context.Context, c smtpwire.Command) error {
 		return err
 	}
 	m := s.beginMessage(ctx)
-	body := smtpwire.NewBody(s.newlines(), s.in.Message.MaxSize)
+	body := s.newBody()
 	s.startMoving()
 	if s.in.Message.TraceHeader {
 		s.up.w.Raw(smtpwire.StuffDots(s.traceHeader(m.start)))
@@ -67,13 +67,33 @@ func (s *session) askData() (smtpwire.Reply, error) {
 	}
 	s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
 	r, err := s.up.ask("DATA")
-	if err == nil && !expected(smtpwire.DATA, r) {
+	if err == nil && (!expected(smtpwire.DATA, r) || r.Code == 354 && s.answeredEarly()) {
 		err = smtpwire.ErrReplySyntax
 	}
 	if err != nil {
 		return r, s.backendGone(err)
 	}
 	return r, nil
+}
+
+// answeredEarly says whether an answer to the message came with the 354.
+func (s *session) answeredEarly() bool {
+	return s.up.r.Buffered() > 0 && s.up.r.Peek()[0] == '2'
+}
+
+var errEarlyReply = errors.New("the backend spoke before the end of the message")
+
+// newBody makes the Body of a message. Its end is not written when the backend
+// has spoken already: what it said would be taken for the answer.
+func (s *session) newBody() *smtpwire.Body {
+	up, body := s.up.conn, smtpwire.NewBody(s.newlines(), s.in.Message.MaxSize)
+	body.AskBeforeEnd(func() error {
+		if up.unread() {
+			return errEarlyReply
+		}
+		return nil
+	})
+	return body
 }
 
 // goneWith ends the session after a reply by which the backend took leave.

@@ -75,7 +75,7 @@ type Cause string
 const (
 	CauseConnections     Cause = "connections"      // limits.connections
 	CausePerClient       Cause = "per_client"       // limits.per_client
-	CauseHandshakeRate   Cause = "handshake_rate"   // limits.handshakes
+	CauseHandshakeRate   Cause = "handshake_rate"   // limits.handshakes, limits.handshakes_per_client
 	CauseProxyHeader     Cause = "proxy_header"     // missing, late or malformed PROXY header
 	CauseEarlyTalker     Cause = "early_talker"     // input before the 220
 	CausePipelining      Cause = "pipelining"       // input where a reply had to be awaited
@@ -87,7 +87,8 @@ const (
 	CauseHTTP            Cause = "http"             // an HTTP request
 	CauseXCLIENT         Cause = "xclient"          // XCLIENT or XFORWARD from a client
 	CauseTLSRequired     Cause = "tls_required"     //
-	CauseTLSUnavailable  Cause = "tls_unavailable"  // no certificate
+	CauseTLSUnavailable  Cause = "tls_unavailable"  // STARTTLS without a certificate, or although it was withheld
+	CauseTLSWithheld     Cause = "tls_withheld"     // not offered: this client's handshakes keep failing
 	CauseErrors          Cause = "errors"           // too many commands refused
 	CauseTimeout         Cause = "timeout"          // the client was silent
 	CauseSlow            Cause = "slow"             // the client did not read, or trickled

@@ -127,7 +127,10 @@ func (b *Backends) sendProxyHeader(up *upstream, who introduction) error {
 	if err != nil {
 		return refusal{cause: CauseBackendXCLIENT}
 	}
-	return up.w.Through(header)
+	if err := up.w.Through(header); err != nil {
+		return b.unwelcome(err)
+	}
+	return nil
 }
 
 // proxyHeader makes a header for a client, or LOCAL (UNKNOWN in version 1) for

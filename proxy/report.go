@@ -19,14 +19,20 @@ func (s *session) report(e *ending) {
 	if !s.in.Log.Enabled(context.Background(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 6)
-	attrs = append(attrs, slog.Int("messages", s.tally.messages), slog.Int64("bytes_in", s.down.conn.in),
-		slog.Int64("bytes_out", s.down.conn.out), slog.Duration("took", d.Round(time.Microsecond)), slog.String("outcome", outcome(e)))
+	attrs := make([]slog.Attr, 0, 8)
+	if s.tally.login != "" {
+		attrs = append(attrs, slog.String("auth", s.tally.login))
+	}
+	attrs = append(attrs, slog.Int("messages", s.tally.messages), slog.Int("refused", s.tally.refused), slog.Int64("bytes_in", s.down.conn.in),
+		slog.Int64("bytes_out", s.down.conn.out), took(d), slog.String("outcome", outcome(e)))
 	if e.err != nil {
 		attrs = append(attrs, slog.String("error", e.err.Error()))
 	}
 	slog.New(s.story()).LogAttrs(context.Background(), level, "session", attrs...)
 }
+
+// took is a duration in words: as a number, the unit would depend on the format.
+func took(d time.Duration) slog.Attr { return slog.String("took", d.Round(time.Microsecond).String()) }
 
 // story is the log with what all lines of this session begin with. It is put into
 // words once, until EHLO or TLS change it.
@@ -41,6 +47,9 @@ func (s *session) story() slog.Handler {
 	}
 	attrs = append(attrs, slog.String("hello", s.helloForLog()))
 	attrs = append(s.sec.attrs(attrs), slog.String("backend", s.tally.backend))
+	if s.hello.avoid {
+		attrs = append(attrs, slog.String("starttls", "withheld"))
+	}
 	s.tally.story = s.in.Log.Handler().WithAttrs(attrs)
 	return s.tally.story
 }
@@ -88,7 +97,7 @@ func (s *session) reportMessage(m *message) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 5)
-	attrs = append(attrs, slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), slog.Duration("took", m.Duration.Round(time.Microsecond)), slog.String("reply", m.reply.String()))
+	attrs = append(attrs, slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), took(m.Duration), slog.String("reply", m.reply.String()))
 	if m.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(m.Cause)))
 	}

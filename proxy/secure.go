@@ -44,7 +44,7 @@ func (s *session) secure(ctx context.Context) error {
 	err := t.Handshake()
 	s.down.conn.owner = nil
 	if err != nil {
-		cause := handshakeCause(err, s.down.conn.out-sent)
+		cause := handshakeCause(err, s.down.conn.out-sent, s.down.conn.greeted)
 		s.in.Handshake.Failed(s.who.Client.Addr(), s.hello.name)
 		s.in.Observer.Handshake(s.in.Name, Handshake{Cause: cause, Duration: time.Since(start)})
 		done(err)
@@ -56,7 +56,7 @@ func (s *session) secure(ctx context.Context) error {
 	s.forget()
 	s.sec = secured{version: state.Version, suite: state.CipherSuite, cipher: tls.CipherSuiteName(state.CipherSuite),
 		group: state.CurveID, resumed: state.DidResume,
-		sni: state.ServerName, unproven: true, verdict: s.in.TLS.judgeClient(state.PeerCertificates)}
+		sni: traceSNI(state.ServerName), unproven: true, verdict: s.in.TLS.judgeClient(state.PeerCertificates)}
 	if len(state.PeerCertificates) > 0 {
 		s.sec.name = state.PeerCertificates[0].Subject.CommonName
 	}
@@ -88,22 +88,24 @@ func (s *session) prove() {
 	s.in.Handshake.Succeeded(s.who.Client.Addr(), s.firstHello, grade.ForwardSecret(s.sec.version, s.sec.suite))
 }
 
-// disprove notes that no command came.
-func (s *session) disprove(err error) {
-	if !s.sec.unproven || isTimeout(err) {
-		return
+// disprove notes that no command came, which then is why the session ended.
+func (s *session) disprove(err error) error {
+	var e *ending
+	if !s.sec.unproven || !errors.As(err, &e) || e.cause != CauseClientGone || s.srv.stopping() {
+		return err
 	}
 	s.sec.unproven = false
 	s.in.Handshake.Failed(s.who.Client.Addr(), s.firstHello)
 	s.in.Observer.Refused(s.in.Name, CauseClosedOnFlight)
+	return lost(CauseClosedOnFlight, err)
 }
 
 // alertRecord is the length of a TLS record that holds an alert in clear.
 const alertRecord = 7
 
 // handshakeCause puts the failure of a handshake into one of the causes. sent is
-// what we have sent in it, in octets.
-func handshakeCause(err error, sent int64) Cause {
+// what we have sent in it, in octets; greeted, that there was a ClientHello.
+func handshakeCause(err error, sent int64, greeted bool) Cause {
 	var notTLS tls.RecordHeaderError
 	var op *net.OpError
 	switch {
@@ -118,7 +120,7 @@ func handshakeCause(err error, sent int64) Cause {
 		return CauseClientGone
 	case errors.As(err, &op) && op.Op == "remote error":
 		return CauseRejectedByPeer
-	case sent <= alertRecord: // we gave up before our ServerHello
+	case greeted && sent <= alertRecord: // we gave up before our ServerHello
 		return CauseNoSharedCipher
 	}
 	return CauseHandshake

@@ -136,7 +136,12 @@ const maxTurnedAway = 64
 // turnAway answers 421 to a connection that there is no place for.
 func (s *Server) turnAway(in *Inbound, k *conn, cause Cause, r smtpwire.Reply) {
 	in.Observer.Refused(in.Name, cause)
-	if in.Mode == TLSImplicit || s.turnedAway.Add(1) > maxTurnedAway {
+	if in.Mode == TLSImplicit || contains(in.Networks.Proxy, addrPort(k.RemoteAddr()).Addr()) {
+		k.Close() // nothing may be said yet
+		return
+	}
+	if s.turnedAway.Add(1) > maxTurnedAway {
+		s.turnedAway.Add(-1)
 		k.Close()
 		return
 	}
@@ -212,14 +217,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // message under way was not acknowledged, so none is lost.
 func (s *Server) recovered(ses *session) {
 	if p := recover(); p != nil {
-		in := s.in.Load()
-		in.Log.Error("internal error, please report it; the session is closed", "inbound", in.Name, "session", ses.id, "panic", p, "stack", string(debug.Stack()))
-		ses.down.conn.Conn.Close()
+		s.logPanic(ses, p)
+		ses.down.conn.Close()
 		if ses.up != nil {
-			ses.up.conn.Conn.Close()
+			ses.up.conn.Close()
 		}
 		s.remove(ses)
 	}
+}
+
+// caught is recovered for what is done for a session elsewhere, which then learns
+// that it failed.
+func (s *Server) caught(ses *session) {
+	if p := recover(); p != nil {
+		s.logPanic(ses, p)
+	}
+}
+
+func (s *Server) logPanic(ses *session, p any) {
+	in := s.in.Load()
+	in.Log.Error("internal error, please report it", "inbound", in.Name, "session", ses.id, "panic", p, "stack", string(debug.Stack()))
 }
 
 func newID() string { return strconv.FormatUint(rand.Uint64(), 36) }

@@ -52,6 +52,9 @@ type tally struct {
 	started  time.Time
 	messages int
 	errors   int
+	refused  int   // commands that were refused, by us or by the backend
+	failure  Cause // why there was no backend
+	login    string
 	backend  string
 	story    slog.Handler // see story
 	behind   bool         // octets came in one segment with a message's end
@@ -64,21 +67,37 @@ var errStartTLS = errors.New("STARTTLS")
 // there is one.
 func (s *session) begin(ctx context.Context) {
 	err := s.accept()
-	if err == nil && s.in.Mode == TLSImplicit {
-		s.handshake(ctx)
-		return
-	}
-	if err == nil {
-		err = s.greet(ctx)
-	}
-	if err == nil {
-		err = s.talk(ctx)
+	if s.in.Mode == TLSImplicit {
+		err = s.implicit(err)
+	} else {
+		if err == nil {
+			err = s.greet(ctx)
+		}
+		if err == nil {
+			err = s.talk(ctx)
+		}
 	}
 	if err == errStartTLS {
 		s.handshake(ctx)
 		return
 	}
 	s.finish(err)
+}
+
+// implicit says what comes after accept where TLS is implicit: the handshake, or
+// the end without a word in clear (RFC 8314, 3).
+func (s *session) implicit(err error) error {
+	if err == nil && !s.srv.clients.mayHandshake(s.who.Client.Addr(), s.in) {
+		err = s.refuse(CauseHandshakeRate, smtpwire.Reply{})
+	}
+	if err == nil {
+		return errStartTLS
+	}
+	var e *ending
+	if errors.As(err, &e) {
+		e.reply = smtpwire.Reply{}
+	}
+	return err
 }
 
 // handshake is done by a worker, and goes on in a fresh goroutine: the stack that a
@@ -106,8 +125,7 @@ func (s *session) insideTLS(ctx context.Context) {
 	if err == nil {
 		err = s.talk(ctx)
 	}
-	s.disprove(err)
-	s.finish(err)
+	s.finish(s.disprove(err))
 }
 
 // accept reads the PROXY header where one must come, and takes the client's
@@ -191,7 +209,7 @@ func (s *session) live() bool { return s.up != nil && s.up.verdict.Code == 0 }
 // submission says whether this listener takes mail from users rather than from
 // servers: implicit TLS, or a backend that offers AUTH (SEM 33).
 func (s *session) submission() bool {
-	return s.in.Mode == TLSImplicit || s.in.Backends.common.Load().Has("AUTH")
+	return s.in.Mode == TLSImplicit || s.in.Backends.auth.Load()
 }
 
 // softEnd is when the session is over at the next command, hardEnd when it is
@@ -206,16 +224,19 @@ func (s *session) finish(err error) {
 	if !errors.As(err, &e) {
 		e = &ending{cause: CauseClientGone, err: err}
 	}
+	s.down.conn.moving(0, time.Time{})
+	s.down.conn.within(lookAfterClient, time.Time{})
 	if e.reply.Code != 0 {
-		s.down.conn.moving(0, time.Time{})
-		s.down.conn.within(lookAfterClient, time.Time{})
 		s.down.w.Raw(e.reply.Lines)
 	}
 	if e.cause == "" {
 		s.down.conn.cork()
 	}
 	if s.down.w.Flush() == nil && e.reply.Code != 0 && e.cause != "" {
-		s.linger()
+		s.lingerABit()
+	}
+	if s.srv.ctx.Err() != nil && e.cause != "" { // what broke here, broke because we cut it
+		e.cause = CauseShutdown
 	}
 	s.down.close()
 	s.giveUp(e.cause)
@@ -229,6 +250,19 @@ const (
 	lingerTimeout = 2 * time.Second
 	lingerOctets  = 64 << 10
 )
+
+// lingerABit lingers. A client that is over its own limit holds no place
+// meanwhile, and only so many of them are waited for.
+func (s *session) lingerABit() {
+	if !s.who.counted {
+		s.srv.remove(s)
+		defer s.srv.turnedAway.Add(-1)
+		if s.srv.turnedAway.Add(1) > maxTurnedAway {
+			return
+		}
+	}
+	s.linger()
+}
 
 // linger ends our side and reads on for a moment: octets that are unread when a
 // socket is closed make the kernel send a reset, which overtakes the reply.

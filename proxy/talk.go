@@ -19,7 +19,7 @@ func (s *session) talk(ctx context.Context) error {
 		} else if r, ok := lineDefect(err); ok {
 			err = s.defect(err, r)
 		}
-		if err == nil && s.in.Limits.Errors > 0 && s.tally.errors > s.in.Limits.Errors {
+		if err == nil && s.in.Limits.Errors > 0 && s.tally.errors >= s.in.Limits.Errors {
 			err = s.refuse(CauseErrors, replyTooManyErrors)
 		}
 		if err != nil {

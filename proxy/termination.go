@@ -54,9 +54,7 @@ func (t *Termination) config(o TerminationOptions, rsa, submission bool) *tls.Co
 	} else {
 		o.Grade.Server(c, rsa, submission)
 	}
-	if rsa {
-		c.GetConfigForClient = t.guardSecrecy
-	}
+	c.GetConfigForClient = t.guardSecrecy
 	if o.RequestCertificate {
 		// Not verified by crypto/tls: at this level a certificate is judged and
 		// reported, never refused (see judgeClient).
@@ -96,7 +94,10 @@ func (t *Termination) policy(submission bool) grade.ForwardSecrecy {
 // may have made it offer less. nil leaves the configuration as it is.
 func (t *Termination) guardSecrecy(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	c, ok := h.Conn.(*conn)
-	if !ok || c.owner == nil || grade.OffersForwardSecrecy(h) {
+	if !ok || c.owner == nil {
+		return nil, nil
+	}
+	if c.greeted = true; grade.OffersForwardSecrecy(h) {
 		return nil, nil
 	}
 	s := c.owner

@@ -79,6 +79,14 @@ func traceName(name string) string {
 	}, name)
 }
 
+// traceSNI is a server name fit for a log on a terminal, and empty for none.
+func traceSNI(name string) string {
+	if name == "" {
+		return ""
+	}
+	return traceName(name)
+}
+
 func notInName(r rune) bool {
 	switch {
 	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':

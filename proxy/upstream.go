@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/smtpwire"
@@ -37,18 +38,33 @@ type introduction struct {
 	probe   bool // no client: we look at the backend
 }
 
-// refusal is a reply of a backend that ended our attempt to use it.
+// refusal is why a backend could not be used: a reply of its own, or something
+// that is missing.
 type refusal struct {
 	cause Cause
 	reply smtpwire.Reply
+	hint  string // what the operator has to look at
+	// personal: the backend knew which client it refused.
+	personal bool
 }
 
 func (r refusal) Error() string {
-	if r.reply.Code == 0 {
-		return string(r.cause)
+	words := string(r.cause)
+	if r.reply.Code != 0 {
+		words += fmt.Sprintf(": it said %q", r.reply.String())
 	}
-	return fmt.Sprintf("%s: it said %q", r.cause, r.reply.String())
+	if r.hint != "" {
+		words += ": " + r.hint
+	}
+	return words
 }
+
+// The hints.
+const (
+	hintXCLIENT   = "it does not offer us XCLIENT with ADDR; with Postfix, name our address in smtpd_authorized_xclient_hosts"
+	hintNoPROXY   = "it closed the connection before its greeting; does it expect a PROXY header? (client_address)"
+	hintSomePROXY = "it closed the connection before its greeting; does it know the PROXY header that it was sent? (client_address)"
+)
 
 // causeOf is the cause of an error of dialling.
 func causeOf(err error) Cause {
@@ -78,8 +94,12 @@ func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*ups
 	// A client waits for five minutes (RFC 5321, 4.5.3.2), however many there are.
 	up.conn.within(greetingTimeout/time.Duration(len(b.targets)), time.Time{})
 	if err := b.introduce(ctx, up, who); err != nil {
-		up.close()
-		return nil, err
+		if errors.As(err, new(refusal)) {
+			up.quit()
+		} else {
+			up.close()
+		}
+		return nil, fmt.Errorf("backend %s: %w", t.address, err)
 	}
 	return up, nil
 }
@@ -92,7 +112,7 @@ func (b *Backends) introduce(ctx context.Context, up *upstream, who introduction
 	conveyed := (b.o.Convey == ConveyProxyV1 || b.o.Convey == ConveyProxyV2) && !who.probe
 	r, err := up.reply()
 	if err != nil {
-		return err
+		return b.unwelcome(err)
 	}
 	if r.Code != 220 {
 		return up.refused(CauseBackendGreeting, r, conveyed)
@@ -103,10 +123,27 @@ func (b *Backends) introduce(ctx context.Context, up *upstream, who introduction
 	if r.Class() != 2 {
 		return up.refused(CauseBackendEHLO, r, conveyed)
 	}
-	if b.o.Convey != ConveyXCLIENT || who.probe {
+	switch {
+	case b.o.Convey != ConveyXCLIENT:
+		return nil
+	case !slices.Contains(up.attributes(), "ADDR"):
+		return refusal{cause: CauseBackendXCLIENT, hint: hintXCLIENT}
+	case who.probe:
 		return nil
 	}
 	return b.xclient(ctx, up, who)
+}
+
+// unwelcome is what a backend means that closes before its greeting: mostly that
+// one of us speaks the PROXY protocol and the other does not.
+func (b *Backends) unwelcome(err error) error {
+	switch {
+	case isTimeout(err):
+		return fmt.Errorf("no greeting: %w", err)
+	case b.o.Convey == ConveyProxyV1 || b.o.Convey == ConveyProxyV2:
+		return refusal{cause: CauseBackendGone, hint: hintSomePROXY}
+	}
+	return refusal{cause: CauseBackendGone, hint: hintNoPROXY}
 }
 
 // refused makes of a backend's 5xx the verdict on the client, where it knew
@@ -117,7 +154,7 @@ func (u *upstream) refused(cause Cause, r smtpwire.Reply, conveyed bool) error {
 		u.quit()
 		return nil
 	}
-	return refusal{cause, r.Clone()}
+	return refusal{cause: cause, reply: r.Clone(), personal: conveyed}
 }
 
 // hello sends EHLO, or HELO for a client that said that and to a server that
@@ -151,8 +188,8 @@ func (b *Backends) hello(up *upstream, who introduction) (smtpwire.Reply, error)
 		up.caps = b.learn(up.target, r)
 	case refusesEHLO(r):
 		up.caps = nil
-		if r, err = up.ask("HELO " + name); err == nil && r.Code == 250 {
-			b.learn(up.target, r)
+		if r, err = up.ask("HELO " + name); err == nil && r.Code == 250 && (who.probe || up.target.seen.Load() == nil) {
+			b.learn(up.target, r) // from a client it may have been the name that was refused
 		}
 	}
 	return r, err

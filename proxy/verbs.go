@@ -32,7 +32,7 @@ func (s *session) greeting(ctx context.Context, c smtpwire.Command) (answer, err
 			return answer{}, err
 		}
 		if s.up == nil {
-			return answer{}, end(CauseDial, replyNoBackend)
+			return answer{}, end(s.tally.failure, replyNoBackend)
 		}
 	}
 	s.judgeName()
@@ -46,6 +46,9 @@ func (s *session) greeting(ctx context.Context, c smtpwire.Command) (answer, err
 // helloAgain tells a backend that is connected of another EHLO: it resets the
 // transaction (RFC 5321, 4.1.4), and may change the capabilities.
 func (s *session) helloAgain(name string) (smtpwire.Reply, error) {
+	if err := s.inStep(); err != nil {
+		return smtpwire.Reply{}, err
+	}
 	s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
 	r, err := s.in.Backends.hello(s.up, introduction{hello: name, esmtp: s.hello.esmtp})
 	switch {
@@ -84,6 +87,9 @@ func (s *session) offersTLS() bool {
 		return false
 	}
 	s.hello.avoid = s.in.Mode == TLSOffer && s.in.Handshake.Avoid(s.who.Client.Addr(), s.hello.name)
+	if s.hello.avoid {
+		s.in.Observer.Refused(s.in.Name, CauseTLSWithheld)
+	}
 	return !s.hello.avoid
 }
 
@@ -120,7 +126,7 @@ func (s *session) startTLS(c smtpwire.Command) (answer, error) {
 
 // noop keeps a connected backend from falling asleep, and never dials.
 func (s *session) noop(c smtpwire.Command) answer {
-	if !s.live() || s.tx.chunks != nil {
+	if !s.live() || s.tx.chunks != nil || len(c.Line) > maxPassedOn {
 		return own(replyOK)
 	}
 	return s.relay(c)
@@ -163,8 +169,15 @@ func (s *session) dropMessage() error {
 	return nil
 }
 
+// maxPassedOn is the length of a command line that every server reads as one (RFC
+// 5321, 4.5.3.1.4), without CRLF.
+const maxPassedOn = 510
+
 // passOn answers VRFY, EXPN, HELP and ETRN with what the backend says.
 func (s *session) passOn(ctx context.Context, c smtpwire.Command) (answer, error) {
+	if len(c.Line) > maxPassedOn {
+		return own(replyLineTooLong), nil
+	}
 	if s.tx.chunks != nil { // where they go out with DATA, it would become part of the message
 		return own(replyInChunks), nil
 	}
@@ -195,8 +208,10 @@ func (s *session) connect(ctx context.Context) (smtpwire.Reply, error) {
 		ch := make(chan result, 1)
 		who := introduction{client: s.who.Client, local: s.who.Local, hello: s.hello.name, esmtp: s.hello.esmtp, secured: s.sec}
 		deepStack.do(func() {
-			up, err := s.in.Backends.dial(s.srv.ctx, who)
-			ch <- result{up, err}
+			r := result{err: errPanic}
+			defer func() { ch <- r }()
+			defer s.srv.caught(s)
+			r.up, r.err = s.in.Backends.dial(s.srv.ctx, who)
 		})
 		r := <-ch
 		done(r.err)
@@ -210,9 +225,13 @@ func (s *session) connect(ctx context.Context) (smtpwire.Reply, error) {
 	return s.up.verdict, nil
 }
 
+// errPanic stands for a defect of ours, which is in the log.
+var errPanic = errors.New("internal error")
+
 // unreachable is what the client gets when there is no backend for it.
 func (s *session) unreachable(err error) (smtpwire.Reply, error) {
 	s.logBackend(err)
+	s.tally.failure = causeOf(err)
 	if s.srv.ctx.Err() != nil {
 		return replyShutdown, end(CauseShutdown, replyShutdown)
 	}

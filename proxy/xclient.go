@@ -24,11 +24,7 @@ const maxXCLIENT = 512
 // EHLO again with the client's own name. What cannot be told is an error: the
 // backend would take the client for us, and us for a friend (SEM 9).
 func (b *Backends) xclient(ctx context.Context, up *upstream, who introduction) error {
-	listed, _ := up.caps.Get("XCLIENT")
-	attributes := strings.Fields(strings.ToUpper(listed))
-	if !slices.Contains(attributes, "ADDR") {
-		return refusal{cause: CauseBackendXCLIENT}
-	}
+	attributes := up.attributes()
 	for _, command := range xclientCommands(attributes, who, b.clientName(ctx, attributes, who)) {
 		r, err := up.ask(command)
 		if err != nil {
@@ -47,6 +43,12 @@ func (b *Backends) xclient(ctx context.Context, up *upstream, who introduction) 
 		return up.refused(CauseBackendEHLO, r, true)
 	}
 	return err
+}
+
+// attributes are those that the backend takes with XCLIENT.
+func (u *upstream) attributes() []string {
+	listed, _ := u.caps.Get("XCLIENT")
+	return strings.Fields(strings.ToUpper(listed))
 }
 
 // refusesXCLIENT tells a backend that does not want XCLIENT from us (500 to

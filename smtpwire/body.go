@@ -33,6 +33,7 @@ const (
 type Body struct {
 	newlines Newlines
 	limit    int64
+	end      func() error // asked before the end of the message is written
 	size     int64
 	bad      error
 	at       position
@@ -55,6 +56,17 @@ const (
 // none.
 func NewBody(newlines Newlines, limit int64) *Body {
 	return &Body{newlines: newlines, limit: limit}
+}
+
+// AskBeforeEnd has end called before the last octets of the message are written;
+// its error refuses the message.
+func (b *Body) AskBeforeEnd(end func() error) { b.end = end }
+
+// ending is what has to be right before the end is written.
+func (b *Body) ending() {
+	if b.bad == nil && b.end != nil {
+		b.fail(b.end())
+	}
 }
 
 // Size is the content read so far, in octets as they came, without stuffed
@@ -114,6 +126,9 @@ func (b *Body) dots(dst *Writer, p []byte) (n int, end bool) {
 			if b.newlines == Reject {
 				b.fail(bare)
 			}
+		}
+		if end {
+			b.ending()
 		}
 		switch {
 		case b.bad != nil:

@@ -17,6 +17,9 @@ func (b *Body) CopyChunk(dst *Writer, src *Reader, n int64, last bool) (bad, err
 		if last && rest == 0 && b.cr {
 			b.fail(ErrBareCR)
 		}
+		if last && rest == 0 {
+			b.ending()
+		}
 		if b.bad == nil {
 			b.fail(dst.Through(p))
 		}
@@ -163,6 +166,7 @@ func (b *Body) EndDots(dst *Writer) error {
 	if b.at != lineStart {
 		dst.Raw(crlf)
 	}
+	b.ending()
 	dst.Raw(dotLine)
 	b.flush(dst)
 	return b.bad
