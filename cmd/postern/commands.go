@@ -18,6 +18,7 @@ func newRoot() *cobra.Command {
 		Long:          "postern stands in front of a mail server and gives it modern TLS, without the mail server knowing.\n\nTo see it work, without any configuration: postern demo",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       app.ThisVersion().Version,
 	}
 	root.AddCommand(newRun(), newCheck(), newDemo(), newVersion())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {

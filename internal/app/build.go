@@ -70,7 +70,7 @@ func (b builder) build() (*edges, error) {
 	} else {
 		e.names = resolve.New(b.cfg.Resolver.Servers)
 	}
-	for _, in := range b.cfg.Inbounds {
+	for _, in := range withinFiles(b.cfg.Inbounds) {
 		one, wrong := b.edge(e, in)
 		if wrong != nil {
 			err = errors.Join(err, problem(Hint(wrong), "inbound %q: %w", in.Name, wrong))

@@ -142,8 +142,8 @@ func (d *demo) suggestions() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("It stays up. Try, from another terminal:\n")
 	line("  swaks --server %s --port %s --tls --from you@example.org --to me@example.org", host, port)
-	line("  openssl s_client -connect %s -starttls smtp -crlf", d.starttls)
-	line("  openssl s_client -connect %s -crlf", d.implicit)
+	line("  openssl s_client -quiet -connect %s -starttls smtp -crlf", d.starttls)
+	line("  openssl s_client -quiet -connect %s -crlf", d.implicit)
 	line("  curl http://%s/metrics", d.admin)
 	line("\nFor your own mail server: copy config.hcl.example, edit four places, and `postern run`.")
 	line("Ctrl-C ends the demo.")

@@ -78,7 +78,7 @@ func cannotListen(address string, err error) error {
 	port := strconv.Itoa(port(address))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return problem("See which program has it: ss -ltnp 'sport = :"+port+"'. Let that one listen elsewhere (a mail server behind postern on 127.0.0.1:2525, say), or write another address into listen.",
+		return problem("See which program has it: ss -ltnp 'sport = :"+port+"'. Let that one listen elsewhere (a mail server behind postern on 127.0.0.1:2525, say), or write another address into listen (or admin.listen).",
 			"cannot listen on %s: the port is in use: %w", address, err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return problem("Ports below 1024 need a permission. Give it in one of these ways:\n"+

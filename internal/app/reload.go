@@ -41,7 +41,7 @@ func (p *process) keep(err error) {
 		for line := range strings.SplitSeq(mistakes.Error(), "\n") {
 			p.log.Error("mistake in the configuration", "error", line)
 		}
-		err = fmt.Errorf("%d mistakes in %s", mistakes.Len(), p.path)
+		err = fmt.Errorf("mistakes in %s: %d", p.path, mistakes.Len())
 	}
 	for _, one := range Errors(err) {
 		attrs := []any{"error", one}
@@ -65,7 +65,7 @@ func (p *process) needRestart(cfg *config.Config) {
 		{"log", cfg.Log, p.cfg.Log},
 	} {
 		if !reflect.DeepEqual(c.now, c.was) {
-			p.log.Warn("a change of "+c.what+" needs a restart; it was not taken", "was", c.was, "is", c.now)
+			p.log.Warn("a change of " + c.what + " needs a restart; it was not taken")
 		}
 	}
 }

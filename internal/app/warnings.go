@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,8 +63,35 @@ func fileWarnings(inbounds []config.Inbound, limit uint64) []string {
 	if limit >= need {
 		return nil
 	}
-	return []string{fmt.Sprintf("this process may open %d files, and limits.connections needs %d: raise the limit "+
-		"(LimitNOFILE=%d in the systemd service, ulimit -n), or lower limits.connections", limit, need, need)}
+	return []string{fmt.Sprintf("this process may open %d files, and limits.connections needs %d: more sessions than files are there for "+
+		"are turned away with 421; raise the limit (LimitNOFILE=%d in the systemd service, ulimit -n), or lower limits.connections", limit, need, need)}
+}
+
+// withinFiles lowers limits.connections to what there are files for: a client that
+// is told 421 comes back, one that cannot even be accepted hangs.
+func withinFiles(inbounds []config.Inbound) []config.Inbound {
+	limit, known := openFiles()
+	if !known {
+		return inbounds
+	}
+	return fitted(inbounds, limit)
+}
+
+func fitted(inbounds []config.Inbound, limit uint64) []config.Inbound {
+	want := 0
+	for _, in := range inbounds {
+		want += in.Limits.Connections
+	}
+	room := max(int(min(limit, 1<<30))-filesBeside, 0) / 2
+	if want <= room {
+		return inbounds
+	}
+	all := slices.Clone(inbounds)
+	for i := range all {
+		n := &all[i].Limits.Connections
+		*n = max(1, int(float64(*n)*float64(room)/float64(want)))
+	}
+	return all
 }
 
 func adminWarnings(c config.Admin) []string {
