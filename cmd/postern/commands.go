@@ -71,7 +71,7 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration without running it",
-		Long:  "Check everything that can be checked without running: the configuration, the files of certificates and roots, addresses and limits. The exit code is 0 when postern would start, else 1.",
+		Long:  "Check everything that can be checked without running: the configuration, the files of certificates and roots, addresses and limits. It binds no port and asks no backend. The exit code is 0 when nothing is wrong, else 1.",
 		Args:  cobra.NoArgs,
 	}
 	file, asJSON := configFlag(cmd), jsonFlag(cmd)
