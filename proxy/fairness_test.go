@@ -63,14 +63,18 @@ func TestARefusalOfOneClientLeavesTheBackendInUseForOthers(t *testing.T) {
 		"greeting, PROXY v2": {ConveyProxyV2, smtptest.Script{Proxy: 2}, map[string]string{"greeting": "450 4.7.1 later"}},
 		"EHLO, PROXY v1":     {ConveyProxyV1, smtptest.Script{Proxy: 1}, map[string]string{"EHLO": "421 4.7.0 not now"}},
 		"EHLO, XCLIENT":      {ConveyXCLIENT, smtptest.Script{Capabilities: xclient}, nil},
+		"XCLIENT":            {ConveyXCLIENT, smtptest.Script{Capabilities: xclient}, map[string]string{"XCLIENT": "421 4.7.0 too many connections"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, e := one(t, c.good, convey(c.how))
 			bad := answering(c.good.Capabilities, map[string]string{"EHLO client.test": "450 4.7.1 not now"})
 			bad.Proxy, bad.Replies = c.good.Proxy, c.bad
 			b.Play(bad)
-			k := e.hello()
-			k.Do("MAIL FROM:<a@b.test>", "451 4.4.1")
+			want := "451 4.4.1"
+			if c.bad["XCLIENT"] != "" { // SEM 9
+				want = "421 4.3.2"
+			}
+			e.hello().Do("MAIL FROM:<a@b.test>", want)
 			if !e.b.Ready() || e.b.targets[0].down.Load() {
 				t.Error("the backend counts as down")
 			}

@@ -90,6 +90,12 @@ func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*ups
 	up := &upstream{leg: leg{conn: newConn(c)}, address: t.address, target: t}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
 	defer stop()
+	introduced := false
+	defer func() {
+		if !introduced { // also when a defect of ours ends it here
+			c.Close()
+		}
+	}()
 	up.over(up.conn)
 	// A client waits for five minutes (RFC 5321, 4.5.3.2), however many there are.
 	up.conn.within(greetingTimeout/time.Duration(len(b.targets)), time.Time{})
@@ -101,6 +107,7 @@ func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*ups
 		}
 		return nil, fmt.Errorf("backend %s: %w", t.address, err)
 	}
+	introduced = true
 	return up, nil
 }
 

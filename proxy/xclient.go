@@ -55,7 +55,7 @@ func (u *upstream) attributes() []string {
 // 504, or Postfix's 550 5.7.0) from one that does not want the client, which
 // answers in the place of its greeting.
 func refusesXCLIENT(r smtpwire.Reply) bool {
-	return r.Code <= 504 || r.Code == 550 && strings.HasPrefix(r.Text(), "5.7.0")
+	return r.Class() == 5 && r.Code <= 504 || r.Code == 550 && strings.HasPrefix(r.Text(), "5.7.0")
 }
 
 func (b *Backends) clientName(ctx context.Context, attributes []string, who introduction) resolve.ClientName {
