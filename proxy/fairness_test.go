@@ -113,3 +113,18 @@ func TestClientsOverTheirLimitHoldNoPlaceWhileTheyAreWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+func TestServersShareThePlacesThatThereAre(t *testing.T) {
+	shared := NewPlaces(1)
+	_, e := one(t, smtptest.Script{}, func(p *plan) { p.Limits.Places = shared })
+	k := e.hello()
+	if shared.take() {
+		t.Error("there is a place although a session has it")
+	}
+	smtptest.Dial(t, e.addr).Expect("421 4.7.0")
+	k.Do("QUIT", "221")
+	e.ended(0)
+	if !shared.take() {
+		t.Error("the place was not given back")
+	}
+}

@@ -3,11 +3,37 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 )
+
+// Places bounds the sessions of several servers together, by what the process has
+// files for: a client that is told 421 comes back, one that cannot be accepted
+// hangs.
+type Places struct {
+	most  int64
+	taken atomic.Int64
+}
+
+// NewPlaces makes so many places.
+func NewPlaces(most int) *Places { return &Places{most: int64(most)} }
+
+func (p *Places) take() bool {
+	if p == nil || p.taken.Add(1) <= p.most {
+		return true
+	}
+	p.taken.Add(-1)
+	return false
+}
+
+func (p *Places) giveBack() {
+	if p != nil {
+		p.taken.Add(-1)
+	}
+}
 
 // clients counts what each client network takes (SEM 13). An IPv4 client is its
 // address, an IPv6 client its /64: a host has that many addresses of its own.

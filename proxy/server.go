@@ -122,7 +122,7 @@ func (s *Server) register(ses *session, limit int) (ok bool, cause Cause, r smtp
 	switch {
 	case s.draining:
 		return false, CauseShutdown, replyShutdown
-	case limit > 0 && len(s.sessions) >= limit:
+	case limit > 0 && len(s.sessions) >= limit, !ses.in.Limits.Places.take():
 		return false, CauseConnections, replyTooManyConns
 	}
 	s.sessions[ses] = struct{}{}
@@ -170,6 +170,7 @@ func (s *Server) remove(ses *session) {
 		return
 	}
 	delete(s.sessions, ses)
+	ses.in.Limits.Places.giveBack()
 	if s.draining && len(s.sessions) == 0 {
 		close(s.empty)
 	}

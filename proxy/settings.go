@@ -75,6 +75,8 @@ type Limits struct {
 	Handshakes          float64 // per second
 	HandshakesPerClient float64 // per minute, per address (IPv6: per /64)
 	Errors              int     // refused commands in a session
+
+	Places *Places // shared with other servers; nil: none
 }
 
 // Timeouts are those of RFC 5321, 4.5.3.2, and our own.

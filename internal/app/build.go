@@ -18,6 +18,7 @@ type lasting struct {
 	hostname string // a change needs a restart: clients know us by it
 	tickets  *certs.Tickets
 	memory   *peers.Handshakes
+	places   *proxy.Places
 	observer proxy.Observer
 	log      *slog.Logger
 }
@@ -70,7 +71,7 @@ func (b builder) build() (*edges, error) {
 	} else {
 		e.names = resolve.New(b.cfg.Resolver.Servers)
 	}
-	for _, in := range withinFiles(b.cfg.Inbounds) {
+	for _, in := range b.cfg.Inbounds {
 		one, wrong := b.edge(e, in)
 		if wrong != nil {
 			err = errors.Join(err, problem(Hint(wrong), "inbound %q: %w", in.Name, wrong))
@@ -102,7 +103,7 @@ func (b builder) edge(e *edges, in config.Inbound) (*edge, error) {
 		Name: in.Name, Hostname: b.hostname, Mode: mode, TLS: termination,
 		Message:  proxy.MessagePolicy{Newlines: newlines, TraceHeader: in.TraceHeader, MaxSize: in.Limits.MessageSize},
 		Networks: proxy.Networks{Proxy: in.ProxyProtocol, Normalize: in.BareNewlineExempt, AuthPlaintext: in.AuthPlaintextFrom, Exempt: in.Limits.Exempt},
-		Limits:   limits(in.Limits), Timeouts: timeouts(in.Timeouts),
+		Limits:   b.limits(in.Limits), Timeouts: timeouts(in.Timeouts),
 		Backends: one.backends.Backends, Observer: b.observer, Log: b.log,
 	}
 	if in.HandshakeMemory {
@@ -115,8 +116,9 @@ var tlsModes = map[string]proxy.TLSMode{
 	"off": proxy.TLSOff, "offer": proxy.TLSOffer, "require": proxy.TLSRequire, "implicit": proxy.TLSImplicit,
 }
 
-func limits(l config.Limits) proxy.Limits {
+func (b builder) limits(l config.Limits) proxy.Limits {
 	return proxy.Limits{
+		Places:      b.places,
 		Connections: l.Connections, PerClient: l.PerClient, Errors: l.Errors,
 		Handshakes: float64(l.Handshakes), HandshakesPerClient: float64(l.HandshakesPerClient),
 	}

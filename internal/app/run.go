@@ -68,7 +68,8 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 		return nil, err
 	}
 	p.service = newService(lasting{
-		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), observer: observer, log: log,
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), places: newPlaces(),
+		observer: observer, log: log,
 	}, o.path)
 	if err := p.open(o); err != nil {
 		flush()

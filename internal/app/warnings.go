@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"postern/config"
+	"postern/proxy"
 )
 
 // sayHello writes what was started, and what is doubtful about it.
@@ -67,31 +67,17 @@ func fileWarnings(inbounds []config.Inbound, limit uint64) []string {
 		"are turned away with 421; raise the limit (LimitNOFILE=%d in the systemd service, ulimit -n), or lower limits.connections", limit, need, need)}
 }
 
-// withinFiles lowers limits.connections to what there are files for: a client that
-// is told 421 comes back, one that cannot even be accepted hangs.
-func withinFiles(inbounds []config.Inbound) []config.Inbound {
+func newPlaces() *proxy.Places {
 	limit, known := openFiles()
 	if !known {
-		return inbounds
+		return nil
 	}
-	return fitted(inbounds, limit)
+	return proxy.NewPlaces(places(limit))
 }
 
-func fitted(inbounds []config.Inbound, limit uint64) []config.Inbound {
-	want := 0
-	for _, in := range inbounds {
-		want += in.Limits.Connections
-	}
-	room := max(int(min(limit, 1<<30))-filesBeside, 0) / 2
-	if want <= room {
-		return inbounds
-	}
-	all := slices.Clone(inbounds)
-	for i := range all {
-		n := &all[i].Limits.Connections
-		*n = max(1, int(float64(*n)*float64(room)/float64(want)))
-	}
-	return all
+// places are the sessions that there are files for, over all inbounds.
+func places(limit uint64) int {
+	return max(int(min(limit, 1<<30))-filesBeside, 2) / 2
 }
 
 func adminWarnings(c config.Admin) []string {

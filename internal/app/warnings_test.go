@@ -169,19 +169,10 @@ func TestEverythingThatCannotBeBuiltIsReported(t *testing.T) {
 	}
 }
 
-func TestSessionsAreLimitedToTheFilesThatThereAre(t *testing.T) {
-	inbounds := []config.Inbound{config.DefaultInbound("mx"), config.DefaultInbound("submission")}
-	inbounds[1].Limits.Connections = 1000
-	for _, c := range []struct {
-		files   uint64
-		mx, sub int
-	}{{1 << 20, 10000, 1000}, {22100, 10000, 1000}, {2300, 1000, 100}, {12, 1, 1}, {0, 1, 1}} {
-		got := fitted(inbounds, c.files)
-		if got[0].Limits.Connections != c.mx || got[1].Limits.Connections != c.sub {
-			t.Errorf("%d files: %d and %d", c.files, got[0].Limits.Connections, got[1].Limits.Connections)
+func TestThereAreAsManyPlacesAsFilesForThem(t *testing.T) {
+	for files, want := range map[uint64]int{22100: 11000, 102: 1, 12: 1, 0: 1} {
+		if got := places(files); got != want {
+			t.Errorf("%d files: %d places", files, got)
 		}
-	}
-	if inbounds[0].Limits.Connections != 10000 {
-		t.Error("the configuration itself was changed")
 	}
 }
