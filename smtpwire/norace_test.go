@@ -1,5 +1,0 @@
-//go:build !race
-
-package smtpwire
-
-const raceEnabled = false
