@@ -77,7 +77,7 @@ func TestEveryWrittenValueArrives(t *testing.T) {
 			},
 			Timeouts: Timeouts{
 				Connect: time.Second, StartTLS: 2 * time.Second, Command: 3 * time.Second, Data: 4 * time.Second,
-				Final: 90 * time.Minute, Session: 6 * time.Second, Proxy: 7 * time.Second,
+				Final: 90 * time.Minute, Session: 6 * time.Second, Proxy: 7 * time.Second, Route: 3 * time.Minute,
 			},
 			Backend: Backend{Addresses: []string{"my_mta:25", "[fe80::1%eth0]:25"}, Balance: "round-robin", ClientAddress: "proxy-v1"},
 		}, clear},
@@ -98,7 +98,7 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 		Limits:        Limits{Connections: 10000, PerClient: 50, MessageSize: 52428800, Errors: 20},
 		Timeouts: Timeouts{
 			Connect: 30 * time.Second, StartTLS: 30 * time.Second, Command: 5 * time.Minute, Data: 3 * time.Minute,
-			Final: 15 * time.Minute, Session: 2 * time.Hour, Proxy: 10 * time.Second,
+			Final: 15 * time.Minute, Session: 2 * time.Hour, Proxy: 10 * time.Second, Route: 3 * time.Minute,
 		},
 		Backend: Backend{Addresses: []string{"127.0.0.1:2525"}, Balance: "failover", ClientAddress: "xclient"},
 	}

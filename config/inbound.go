@@ -51,6 +51,7 @@ type Timeouts struct {
 	Final    time.Duration // wait for the reply to the final dot
 	Session  time.Duration // whole session
 	Proxy    time.Duration // wait for the PROXY header
+	Route    time.Duration // of an outbound alone; an inbound takes it and has no use for it
 }
 
 // Backend is the mail server behind an inbound.
@@ -72,7 +73,7 @@ func DefaultInbound(name string) Inbound {
 		Limits:        Limits{Connections: 10000, PerClient: 50, MessageSize: 50 << 20, Errors: 20},
 		Timeouts: Timeouts{
 			Connect: 30 * time.Second, StartTLS: 30 * time.Second, Command: 5 * time.Minute,
-			Data: 3 * time.Minute, Final: 15 * time.Minute, Session: 2 * time.Hour, Proxy: 10 * time.Second,
+			Data: 3 * time.Minute, Final: 15 * time.Minute, Session: 2 * time.Hour, Proxy: 10 * time.Second, Route: 3 * time.Minute,
 		},
 		Backend: Backend{Balance: "failover"},
 	}
@@ -144,7 +145,7 @@ func (t *Timeouts) table() table {
 		duration("final", &t.Final, least),
 		duration("session", &t.Session, least),
 		duration("proxy", &t.Proxy, least),
-		refused("route", "it is the time that an outbound has to find a way for a recipient. The backend of an inbound is known: remove the line"),
+		duration("route", &t.Route, least), // the block is that of outbound too
 	}}
 }
 

@@ -13,7 +13,7 @@ inbound "mx" {
     final    = "0s"
     session  = ["2h"]
     proxy    = "10 parsecs"
-    route    = "3m"
+    route    = "soon"
   }
   backend {
     address        = "127.0.0.1:2525"
