@@ -62,25 +62,18 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// cork holds what is written until uncork or Close: the last reply of a session
-// and the end of TLS leave in one write.
+// cork holds what is written until Close: the last reply of a session and the end
+// of TLS leave in one write.
 func (c *conn) cork() { c.corked = true }
-
-func (c *conn) uncork() error {
-	c.corked = false
-	if len(c.held) == 0 {
-		return nil
-	}
-	// The end of TLS leaves a deadline in the past behind it.
-	c.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
-	_, err := c.Write(c.held)
-	c.held = nil
-	return err
-}
 
 // Close writes what is held and closes the socket.
 func (c *conn) Close() error {
-	c.uncork()
+	if c.corked = false; len(c.held) > 0 {
+		// The end of TLS leaves a deadline in the past behind it.
+		c.Conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
+		c.Write(c.held) // nobody is there to be told that it failed
+		c.held = nil
+	}
 	c.timer.stop()
 	c.records.drop()
 	return c.Conn.Close()
@@ -92,17 +85,23 @@ func (c *conn) ReadLent(lend func() []byte) (int, error) {
 		return c.Read(lend())
 	}
 	c.keepPace()
-	c.lend, c.n, c.err = lend, 0, nil
-	err := c.raw.Read(c.tryRead)
+	c.lend, c.n = lend, 0
+	err := c.wait()
 	c.lend = nil
-	if err == nil {
-		err = c.err
-	}
 	c.in += int64(c.n)
 	if c.n == 0 && err == nil {
 		err = io.EOF
 	}
 	return c.n, err
+}
+
+// wait waits until try has read something, or failed.
+func (c *conn) wait() error {
+	c.err = nil
+	if err := c.raw.Read(c.tryRead); err != nil {
+		return err
+	}
+	return c.err
 }
 
 // try reads what is there. It says false when nothing is, and is called again

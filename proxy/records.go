@@ -9,8 +9,9 @@ import (
 // records is the socket as crypto/tls reads it. A tls.Conn keeps a buffer for as
 // long as it lives, and makes it several times as large as a record when it is
 // given the start of the next one with the end of the last. So it is given one
-// record at a time, out of a block that is borrowed when something has come and given
-// back as soon as it is empty: one system call can still bring several.
+// record at a time, out of a block that is borrowed when something has come and
+// given back as soon as it is empty. Large records, which come one after the other,
+// go straight to where they are wanted.
 type records struct {
 	framed bool // from the handshake on
 	got    *block
@@ -115,13 +116,12 @@ func (c *conn) readFramed(p []byte) (int, error) {
 
 // await waits until something can be read, and only then borrows a block for it.
 func (c *conn) await() error {
-	c.err = nil
 	var err error
 	if c.raw != nil {
-		err = c.raw.Read(c.tryRead)
+		err = c.wait()
 	} else {
 		b := blocks.Get().(*block)
-		if c.w, c.err = c.Conn.Read(b[:]); c.w > 0 {
+		if c.w, err = c.Conn.Read(b[:]); c.w > 0 {
 			c.got, c.r = b, 0
 		} else {
 			blocks.Put(b)
@@ -133,8 +133,6 @@ func (c *conn) await() error {
 		return nil
 	case err != nil:
 		return err
-	case c.err != nil:
-		return c.err
 	}
 	return io.EOF
 }

@@ -47,7 +47,8 @@ type greeted struct {
 	avoid bool   // STARTTLS is not offered to this client for now (SEM 31)
 }
 
-// tally is what log and metrics want to know at the end.
+// tally is what is kept from command to command: counts, for limits and the end,
+// and what the log says of it all.
 type tally struct {
 	started  time.Time
 	messages int

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"postern/smtpwire"
@@ -93,7 +92,7 @@ func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*ups
 	introduced := false
 	defer func() {
 		if !introduced { // also when a defect of ours ends it here
-			c.Close()
+			up.close()
 		}
 	}()
 	up.over(up.conn)
@@ -102,8 +101,6 @@ func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*ups
 	if err := b.introduce(ctx, up, who); err != nil {
 		if errors.As(err, new(refusal)) {
 			up.quit()
-		} else {
-			up.close()
 		}
 		return nil, fmt.Errorf("backend %s: %w", t.address, err)
 	}
@@ -130,12 +127,7 @@ func (b *Backends) introduce(ctx context.Context, up *upstream, who introduction
 	if r.Class() != 2 {
 		return up.refused(CauseBackendEHLO, r, conveyed)
 	}
-	switch {
-	case b.o.Convey != ConveyXCLIENT:
-		return nil
-	case !slices.Contains(up.attributes(), "ADDR"):
-		return refusal{cause: CauseBackendXCLIENT, hint: hintXCLIENT}
-	case who.probe:
+	if b.o.Convey != ConveyXCLIENT {
 		return nil
 	}
 	return b.xclient(ctx, up, who)

@@ -22,9 +22,17 @@ const maxXCLIENT = 512
 
 // xclient tells the backend who the client is, with Postfix's XCLIENT, and says
 // EHLO again with the client's own name. What cannot be told is an error: the
-// backend would take the client for us, and us for a friend (SEM 9).
+// backend would take the client for us, and us for a friend (SEM 9). A probe has
+// nobody to tell of, and sees whether it could.
 func (b *Backends) xclient(ctx context.Context, up *upstream, who introduction) error {
-	attributes := up.attributes()
+	listed, _ := up.caps.Get("XCLIENT")
+	attributes := strings.Fields(strings.ToUpper(listed))
+	switch {
+	case !slices.Contains(attributes, "ADDR"):
+		return refusal{cause: CauseBackendXCLIENT, hint: hintXCLIENT}
+	case who.probe:
+		return nil
+	}
 	for _, command := range xclientCommands(attributes, who, b.clientName(ctx, attributes, who)) {
 		r, err := up.ask(command)
 		if err != nil {
@@ -43,12 +51,6 @@ func (b *Backends) xclient(ctx context.Context, up *upstream, who introduction) 
 		return up.refused(CauseBackendEHLO, r, true)
 	}
 	return err
-}
-
-// attributes are those that the backend takes with XCLIENT.
-func (u *upstream) attributes() []string {
-	listed, _ := u.caps.Get("XCLIENT")
-	return strings.Fields(strings.ToUpper(listed))
 }
 
 // refusesXCLIENT tells a backend that does not want XCLIENT from us (500 to

@@ -127,13 +127,6 @@ func (s *Session) probe() bool {
 	})
 }
 
-// Connections counts all connections, probes too.
-func (b *Backend) Connections() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.sessions)
-}
-
 // Commands returns the commands of all sessions.
 func (b *Backend) Commands() []string {
 	var all []string
