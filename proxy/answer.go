@@ -6,12 +6,14 @@ import (
 	"postern/smtpwire"
 )
 
-// answer is how one command will be answered: with a reply of ours, or with
-// the next reply of the upstream leg, to which the command has been queued.
+// answer is how one command will be answered: with a reply of ours, with the next
+// reply of the upstream leg, to which the command has been queued, or with a reply
+// that role.forward finds.
 type answer struct {
 	verb  smtpwire.Verb
-	reply smtpwire.Reply // when relay is false
+	reply smtpwire.Reply // when the others are not set
 	relay bool
+	later *smtpwire.Reply
 }
 
 func own(r smtpwire.Reply) answer { return answer{reply: r} }

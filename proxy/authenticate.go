@@ -9,7 +9,7 @@ import (
 
 // authenticate carries a SASL exchange (RFC 4954) between client and backend
 // without a look into it. Its lines are in no log, not even in errors.
-func (s *session) authenticate(ctx context.Context, c smtpwire.Command) (answer, error) {
+func (s *inboundSession) authenticate(ctx context.Context, c smtpwire.Command) (answer, error) {
 	mechanism, _, _ := bytes.Cut(c.Args, []byte(" "))
 	switch {
 	case !s.hello.esmtp:
@@ -51,7 +51,7 @@ func validMechanism(m []byte) bool {
 
 // exchange passes the client's line on, and the backend's challenge back, until
 // the backend's answer is no challenge.
-func (s *session) exchange(line []byte) error {
+func (s *inboundSession) exchange(line []byte) error {
 	if err := s.inStep(); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (s *session) exchange(line []byte) error {
 
 // exchangeBroken ends a session in which the client sent no proper line within
 // an exchange: the backend is in the middle of it.
-func (s *session) exchangeBroken(err error) error {
+func (s *inboundSession) exchangeBroken(err error) error {
 	if r, ok := lineDefect(err); ok {
 		return s.refuse(CauseBareNewline, r)
 	}

@@ -155,7 +155,7 @@ func (b *Backends) order() []*target {
 
 // dial opens a connection to a backend and introduces the client. The error is
 // that of the last backend tried.
-func (b *Backends) dial(ctx context.Context, who introduction) (up *upstream, err error) {
+func (b *Backends) dial(ctx context.Context, who introduction) (up *backendLeg, err error) {
 	for _, t := range b.order() {
 		if up, err = b.reach(ctx, t, who); err == nil {
 			b.works(t)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"postern/smtpwire"
 )
@@ -25,7 +26,7 @@ const maxChunk = 1 << 40
 
 // bdat answers BDAT. Its octets are data whatever becomes of the message: they
 // are always read.
-func (s *session) bdat(ctx context.Context, c smtpwire.Command) (answer, error) {
+func (s *inboundSession) bdat(ctx context.Context, c smtpwire.Command) (answer, error) {
 	size, last, err := smtpwire.ParseChunk(c.Args)
 	switch {
 	case err != nil: // where the next command begins is unknown
@@ -52,7 +53,7 @@ func (s *session) bdat(ctx context.Context, c smtpwire.Command) (answer, error) 
 
 // beginChunks is what happens at the first chunk. A reply says why the message
 // cannot come.
-func (s *session) beginChunks(ctx context.Context) (smtpwire.Reply, error) {
+func (s *inboundSession) beginChunks(ctx context.Context) (smtpwire.Reply, error) {
 	switch {
 	case !s.tx.open || !s.live():
 		return replyMailFirst, nil
@@ -71,23 +72,16 @@ func (s *session) beginChunks(ctx context.Context) (smtpwire.Reply, error) {
 			return r.Clone(), nil
 		}
 	}
-	ch.msg = s.beginMessage(ctx)
+	ch.msg = s.beginMessage(ctx, s.tx.recipients)
 	s.tx.chunks = ch
 	return smtpwire.Reply{}, nil
 }
 
 // discardChunk reads a chunk that nobody wants, and answers it.
-func (s *session) discardChunk(size int64, last bool, r smtpwire.Reply) (answer, error) {
-	s.down.conn.moving(s.in.Timeouts.Data, s.hardEnd())
-	err := smtpwire.DiscardChunk(&s.down.r, size)
-	s.stopMoving()
-	switch {
-	case isTimeout(err):
-		return answer{}, &ending{reply: replyIdle, cause: CauseSlow, err: err}
-	case err != nil:
-		return answer{}, lost(CauseClientGone, err)
+func (s *inboundSession) discardChunk(size int64, last bool, r smtpwire.Reply) (answer, error) {
+	if err := s.readChunk(size); err != nil {
+		return answer{}, err
 	}
-	s.tally.behind = s.down.r.Buffered() > 0
 	if r.Code == 421 {
 		return answer{}, end(CauseBackendGone, r)
 	}
@@ -97,14 +91,29 @@ func (s *session) discardChunk(size int64, last bool, r smtpwire.Reply) (answer,
 	return own(r), nil
 }
 
+// readChunk reads the octets of a chunk that nobody wants.
+func (s *session) readChunk(size int64) error {
+	s.down.conn.moving(s.front.Timeouts.Data, s.hardEnd())
+	err := smtpwire.DiscardChunk(&s.down.r, size)
+	s.down.conn.moving(0, time.Time{})
+	switch {
+	case isTimeout(err):
+		return &ending{reply: replyIdle, cause: CauseSlow, err: err}
+	case err != nil:
+		return lost(CauseClientGone, err)
+	}
+	s.tally.behind = s.down.r.Buffered() > 0
+	return nil
+}
+
 // passChunk passes a chunk on as it came. The trace header goes into the first.
-func (s *session) passChunk(ch *chunked, size int64, last bool) error {
+func (s *inboundSession) passChunk(ch *chunked, size int64, last bool) error {
 	if err := s.inStep(); err != nil {
 		return err
 	}
 	header := []byte(nil)
 	if s.in.Message.TraceHeader && ch.body.Size() == 0 && !ch.begun() {
-		header = s.traceHeader(ch.msg.start)
+		header = s.traceHeader(ch.msg.start, s.protocol())
 	}
 	word := ""
 	if last {
@@ -149,9 +158,9 @@ func (ch *chunked) begun() bool {
 // stuffChunk passes a chunk on as part of a message that goes out with DATA. The
 // chunks before the last are answered by us: that is no promise, the last reply
 // is the backend's.
-func (s *session) stuffChunk(ch *chunked, size int64, last bool) error {
+func (s *inboundSession) stuffChunk(ch *chunked, size int64, last bool) error {
 	if s.in.Message.TraceHeader && !ch.begun() {
-		s.up.w.Raw(smtpwire.StuffDots(s.traceHeader(ch.msg.start)))
+		s.up.w.Raw(smtpwire.StuffDots(s.traceHeader(ch.msg.start, s.protocol())))
 	}
 	s.startMoving()
 	bad, err := ch.body.StuffChunk(&s.up.w, &s.down.r, size)
@@ -168,7 +177,7 @@ func (s *session) stuffChunk(ch *chunked, size int64, last bool) error {
 }
 
 // giveUp reports a message whose last chunk did not come.
-func (s *session) giveUp(why Cause) {
+func (s *inboundSession) giveUp(why Cause) {
 	if ch := s.tx.chunks; ch != nil && ch.msg != nil {
 		ch.msg.Bytes, ch.msg.Cause = ch.body.Size(), why
 		s.reportMessage(ch.msg)
@@ -177,7 +186,7 @@ func (s *session) giveUp(why Cause) {
 }
 
 // endChunks answers the last chunk, or the one that ended the message early.
-func (s *session) endChunks(ch *chunked, last bool, bad, err error) error {
+func (s *inboundSession) endChunks(ch *chunked, last bool, bad, err error) error {
 	ch.msg.Bytes = ch.body.Size()
 	s.tx.chunks = nil
 	err = s.endMessage(ch.msg, bad, err)

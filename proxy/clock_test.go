@@ -53,13 +53,14 @@ func timed(t *testing.T, delay func(line string) time.Duration) (*smtptest.Clien
 	down, client := net.Pipe()
 	up, backend := net.Pipe()
 	b := NewBackends(BackendOptions{Addresses: []string{"pipe"}})
-	srv := NewServer(&Inbound{Hostname: "mx.test", Timeouts: rfc, Backends: b, Log: slog.New(slog.DiscardHandler)})
-	s := &session{srv: srv, in: srv.in.Load(), down: leg{conn: newConn(down)}, tally: tally{started: time.Now()}}
-	s.up = &upstream{leg: leg{conn: newConn(up)}, target: b.targets[0], caps: smtpwire.MakeCapabilities(smtpwire.Capability{Keyword: "PIPELINING"})}
+	srv := NewServer(&Inbound{Front: Front{Hostname: "mx.test", Timeouts: rfc, Log: slog.New(slog.DiscardHandler)}, Backends: b})
+	base := srv.now().open(session{srv: srv, front: srv.now().settings(), down: leg{conn: newConn(down)}, tally: tally{started: time.Now()}})
+	s := base.role.(*inboundSession)
+	s.up = &backendLeg{upstream: upstream{leg: leg{conn: newConn(up)}, caps: smtpwire.MakeCapabilities(smtpwire.Capability{Keyword: "PIPELINING"})}, target: b.targets[0]}
 	s.hello = greeted{name: "client.test", esmtp: true}
 	s.down.over(s.down.conn)
 	s.up.over(s.up.conn)
-	srv.register(s, 0)
+	srv.register(&s.session)
 	go slowBackend(t.Context(), backend, delay)
 	go func() { s.finish(s.talk(t.Context())) }()
 	c := smtptest.Over(t, client)

@@ -14,8 +14,8 @@ type conn struct {
 	net.Conn
 	raw     syscall.RawConn // nil where the socket gives none
 	in, out int64
-	owner   *session // during a handshake, for Termination
-	greeted bool     // during a handshake: the ClientHello could be read
+	owner   *inboundSession // during a handshake, for Termination
+	greeted bool            // during a handshake: the ClientHello could be read
 	corked  bool
 	held    []byte
 

@@ -18,7 +18,7 @@ func (e *edge) blurt(b *smtptest.Backend, reply string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for s := range e.sessions {
-		for late := time.Now().Add(smtptest.Patience); !s.up.conn.unread(); runtime.Gosched() {
+		for late := time.Now().Add(smtptest.Patience); !s.role.(*inboundSession).up.conn.unread(); runtime.Gosched() {
 			if time.Now().After(late) {
 				e.t.Fatal("it does not come")
 			}

@@ -75,7 +75,7 @@ func newEdge(t testing.TB, backends []*smtptest.Backend, change ...func(*plan)) 
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	p := &plan{Inbound: Inbound{Name: "mx", Hostname: "mx.test", Mode: TLSOffer, Timeouts: patient, Observer: e.watch, Log: log},
+	p := &plan{Inbound: Inbound{Front: Front{Name: "mx", Hostname: "mx.test", Timeouts: patient, Observer: e.watch, Log: log}, Mode: TLSOffer},
 		tls: TerminationOptions{Certificates: certs.NewSet(src), Grade: grade.Mail, Roots: e.ca.Pool()}}
 	for _, b := range backends {
 		p.backends.Addresses = append(p.backends.Addresses, b.Addr)

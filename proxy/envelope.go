@@ -25,7 +25,7 @@ type transaction struct {
 func (t *transaction) inMessage() bool { return t.chunks != nil && t.chunks.dots && !t.chunks.dead }
 
 // mail answers MAIL. The backend is dialled here at the latest.
-func (s *session) mail(ctx context.Context, c smtpwire.Command) (answer, error) {
+func (s *inboundSession) mail(ctx context.Context, c smtpwire.Command) (answer, error) {
 	if s.tx.asked { // a second one in the same group: first see how the first went
 		if err := s.settle(); err != nil {
 			return answer{}, err
@@ -70,7 +70,7 @@ func (s *session) overdue() error {
 }
 
 // rcpt answers RCPT.
-func (s *session) rcpt(c smtpwire.Command) answer {
+func (s *inboundSession) rcpt(c smtpwire.Command) answer {
 	switch {
 	case s.tx.chunks != nil:
 		return own(replyInChunks)
@@ -123,7 +123,7 @@ func hasParam(e smtpwire.Envelope, name string) (found bool) {
 // has all that we offered, else without the parameters that it lacks (SEM 2).
 // A refusal comes back for a parameter that was not offered, or that the
 // message is not the same without.
-func (s *session) adapt(c smtpwire.Command, e smtpwire.Envelope, known map[string]param) (line []byte, refusal smtpwire.Reply) {
+func (s *inboundSession) adapt(c smtpwire.Command, e smtpwire.Envelope, known map[string]param) (line []byte, refusal smtpwire.Reply) {
 	if len(e.Params) == 0 {
 		return c.Line, refusal
 	}
@@ -149,7 +149,7 @@ func (s *session) adapt(c smtpwire.Command, e smtpwire.Envelope, known map[strin
 }
 
 // judge decides on one parameter.
-func (s *session) judge(p smtpwire.Param, known map[string]param, offered *smtpwire.Capabilities) (drop bool, refusal smtpwire.Reply) {
+func (s *inboundSession) judge(p smtpwire.Param, known map[string]param, offered *smtpwire.Capabilities) (drop bool, refusal smtpwire.Reply) {
 	what, ok := known[strings.ToUpper(string(p.Keyword))]
 	switch {
 	case !ok || !offered.Has(what.capability):

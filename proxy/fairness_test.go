@@ -95,8 +95,8 @@ func (lingering) CloseWrite() error { return nil }
 // The time that a refused client is given to read its 421 is not taken from others.
 func TestClientsOverTheirLimitHoldNoPlaceWhileTheyAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := NewServer(&Inbound{Hostname: "mx.test", Limits: Limits{Connections: 3, PerClient: 1}, Timeouts: rfc,
-			Backends: NewBackends(BackendOptions{}), Log: slog.New(slog.DiscardHandler)})
+		srv := NewServer(&Inbound{Front: Front{Hostname: "mx.test", Limits: Limits{Connections: 3, PerClient: 1}, Timeouts: rfc, Log: slog.New(slog.DiscardHandler)},
+			Backends: NewBackends(BackendOptions{})})
 		for i := range 10 {
 			down, client := net.Pipe()
 			srv.admit(lingering{down})

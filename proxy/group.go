@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"errors"
-	"io"
 	"sync"
 
 	"postern/smtpwire"
@@ -10,7 +8,7 @@ import (
 
 // push adds an answer to the group. The zero answer was said already.
 func (s *session) push(a answer) {
-	if a.relay || a.reply.Code != 0 {
+	if a.relay || a.later != nil || a.reply.Code != 0 {
 		s.group = append(s.group, a)
 		s.count(a.reply)
 	}
@@ -26,92 +24,39 @@ func (s *session) count(r smtpwire.Reply) {
 // replyBuffers hold the replies that settle reads, for the moment.
 var replyBuffers = sync.Pool{New: func() any { return new([512]byte) }}
 
-// settle sends what is queued for the backend and says the answers of the group,
-// in order. They leave with the next Flush.
+// settle says the answers of the group, in order, when all that they wait for has
+// been done. They leave with the next Flush.
 func (s *session) settle() error {
 	if len(s.group) == 0 {
 		return nil
 	}
+	if err := s.role.forward(); err != nil {
+		return err
+	}
 	buf := replyBuffers.Get().(*[512]byte)
 	defer replyBuffers.Put(buf)
-	if s.up != nil && s.up.w.Pending() > 0 {
-		if err := s.inStep(); err != nil {
-			return err
-		}
-		s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
-		s.up.w.Flush() // a failure shows when the reply is read, and there may be one
-	}
 	group := s.group
 	s.group = s.group[:0]
 	for _, a := range group {
-		if !a.relay {
+		switch {
+		case a.later != nil:
+			s.say(*a.later)
+		case !a.relay:
 			s.say(a.reply)
-			continue
-		}
-		if s.up.r.Buffered() == 0 { // each reply has its time
-			s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
-		}
-		r, err := smtpwire.ReadReply(&s.up.r, buf[:0])
-		if err == nil && !expected(a.verb, r) {
-			err = smtpwire.ErrReplySyntax
-		}
-		if err != nil {
-			if err := s.flush(); err != nil { // the client held us up, not the backend
+		default:
+			r, silent, err := s.role.relayed(a, buf[:0])
+			if r.Code != 0 && !silent {
+				s.down.w.Raw(r.Lines)
+			}
+			if silent || err != nil {
 				return err
 			}
-			return s.backendGone(err)
-		}
-		if s.note(a.verb, r); s.tx.goAhead {
-			return nil // data answers, when it has seen the recipients
-		}
-		s.down.w.Raw(r.Lines)
-		if r.Code == 421 {
-			return end(CauseBackendGone, smtpwire.Reply{})
 		}
 	}
 	if cap(s.group) > keepGroup {
 		s.group = nil
 	}
 	return nil
-}
-
-// inStep ends a session whose backend has said something that nobody asked for.
-// Only 421 may be that (RFC 5321, 3.8); anything else would be taken for the
-// answer to what comes next, and in the end for that to a message.
-//
-// A look at the socket costs a system call, so it is taken where the next reply
-// will count: before DATA, BDAT, AUTH and EHLO.
-func (s *session) inStep() error {
-	if s.up.r.Buffered() == 0 && (!s.mattersNext() || !s.up.conn.unread()) {
-		return nil
-	}
-	s.up.conn.within(s.in.Timeouts.Command, s.hardEnd())
-	s.group = s.group[:0]
-	r, err := s.up.reply()
-	if err == nil && r.Code == 421 {
-		return end(CauseBackendGone, r.Clone())
-	}
-	return s.backendGone(smtpwire.ErrReplySyntax)
-}
-
-// mattersNext says whether the reply to what is queued is one that counts.
-func (s *session) mattersNext() bool {
-	n := len(s.group)
-	return n == 0 || s.group[n-1].verb == smtpwire.DATA
-}
-
-// expected says whether a reply can be one to the verb: there is no
-// intermediate reply but to DATA and AUTH, and DATA is not answered with success
-// (RFC 5321, 4.3.2). Anything else would have the client believe something that
-// nobody said.
-func expected(v smtpwire.Verb, r smtpwire.Reply) bool {
-	switch r.Class() {
-	case 2:
-		return v != smtpwire.DATA
-	case 3:
-		return v == smtpwire.DATA && r.Code == 354
-	}
-	return true
 }
 
 // keepGroup is the size of group that a session keeps.
@@ -123,39 +68,4 @@ func (s *session) say(r smtpwire.Reply) {
 		s.tally.refused++
 	}
 	s.down.w.Raw(r.Lines)
-}
-
-// backendGone ends a session whose backend is lost between commands.
-func (s *session) backendGone(err error) error {
-	cause := CauseBackendGone
-	if errors.Is(err, smtpwire.ErrReplySyntax) || errors.Is(err, smtpwire.ErrReplyTooBig) {
-		cause = CauseBackendReply
-	}
-	if errors.Is(err, io.EOF) {
-		err = errors.New("the backend closed the connection")
-	}
-	s.in.Observer.BackendFailed(s.in.Name, s.up.address, cause)
-	s.giveUp(cause)
-	s.abandon()
-	return &ending{reply: replyBackendClosed, cause: cause, err: err}
-}
-
-// note keeps what a reply of the backend means for the transaction.
-func (s *session) note(v smtpwire.Verb, r smtpwire.Reply) {
-	ok := r.Class() == 2
-	if r.Class() > 3 {
-		s.tally.refused++
-	}
-	switch v {
-	case smtpwire.MAIL:
-		s.tx.asked = false
-		s.tx.open = ok
-	case smtpwire.RCPT:
-		s.tx.awaited--
-		if ok {
-			s.tx.recipients++
-		}
-	case smtpwire.DATA:
-		s.tx.goAhead = r.Code == 354
-	}
 }

@@ -67,11 +67,11 @@ func network(a netip.Addr) netip.Addr {
 }
 
 // enter gives a client a place, if it has not too many. leave gives it back.
-func (c *clients) enter(client netip.Addr, in *Inbound) bool {
+func (c *clients) enter(client netip.Addr, f *Front) bool {
 	key := network(client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := in.Limits.PerClient; n > 0 && c.open[key] >= n && !contains(in.Networks.Exempt, client) {
+	if n := f.Limits.PerClient; n > 0 && c.open[key] >= n && !contains(f.Networks.Exempt, client) {
 		return false
 	}
 	c.open[key]++
@@ -89,15 +89,15 @@ func (c *clients) leave(client netip.Addr) {
 
 // mayHandshake says whether a client may begin a TLS handshake now, and counts
 // it.
-func (c *clients) mayHandshake(client netip.Addr, in *Inbound) bool {
-	total, each := in.Limits.Handshakes, in.Limits.HandshakesPerClient
+func (c *clients) mayHandshake(client netip.Addr, f *Front) bool {
+	total, each := f.Limits.Handshakes, f.Limits.HandshakesPerClient
 	if total <= 0 && each <= 0 {
 		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if each > 0 && !contains(in.Networks.Exempt, client) && !c.rateOf(network(client), each).AllowN(now, 1) {
+	if each > 0 && !contains(f.Networks.Exempt, client) && !c.rateOf(network(client), each).AllowN(now, 1) {
 		return false
 	}
 	if total > 0 && c.total == nil {

@@ -49,7 +49,7 @@ func TestExemptNetworksAreNotLimitedPerClient(t *testing.T) {
 
 // SEM 13: a host has the 2^64 addresses of its /64.
 func TestClientsAreCountedByAddressAndIPv6By64(t *testing.T) {
-	in := &Inbound{Limits: Limits{PerClient: 1}}
+	in := &Front{Limits: Limits{PerClient: 1}}
 	for _, c := range []struct {
 		a, b string
 		same bool
@@ -101,7 +101,7 @@ func TestHandshakesOverTheRateAreRefusedAndTheSessionGoesOnInClear(t *testing.T)
 }
 
 func TestTheRatesOfManyClientsAreForgottenBeforeTheyFillTheMemory(t *testing.T) {
-	k, in := newClients(), &Inbound{Limits: Limits{HandshakesPerClient: 1}}
+	k, in := newClients(), &Front{Limits: Limits{HandshakesPerClient: 1}}
 	addr := netip.MustParseAddr("10.0.0.0")
 	for range 3 * maxRates {
 		addr = addr.Next()

@@ -119,7 +119,7 @@ func checkCRC(h *proxyproto.Header, header []byte) error {
 
 // sendProxyHeader queues what the backend is told before all else, if anything.
 // It leaves in one write, ahead of the backend's greeting.
-func (b *Backends) sendProxyHeader(up *upstream, who introduction) error {
+func (b *Backends) sendProxyHeader(up *backendLeg, who introduction) error {
 	if b.o.Convey != ConveyProxyV1 && b.o.Convey != ConveyProxyV2 {
 		return nil
 	}

@@ -10,13 +10,13 @@ import (
 // before a command came: scanners and health checks, by the thousand.
 func (s *session) report(e *ending) {
 	d := time.Since(s.tally.started)
-	s.in.Observer.Disconnected(s.in.Name, Summary{Messages: s.tally.messages, BytesIn: s.down.conn.in, BytesOut: s.down.conn.out,
+	s.front.Observer.Disconnected(s.front.Name, Summary{Messages: s.tally.messages, BytesIn: s.down.conn.in, BytesOut: s.down.conn.out,
 		Duration: d, Secured: s.sec.active(), Cause: e.cause, ClientEnd: e.cause == "" || e.cause == CauseClientGone})
 	level := slog.LevelInfo
-	if s.hello.name == "" && s.firstHello == "" && e.cause == CauseClientGone {
+	if s.helloForLog() == "" && e.cause == CauseClientGone {
 		level = slog.LevelDebug
 	}
-	if !s.in.Log.Enabled(context.Background(), level) {
+	if !s.front.Log.Enabled(context.Background(), level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 8)
@@ -41,22 +41,18 @@ func (s *session) story() slog.Handler {
 		return s.tally.story
 	}
 	attrs := make([]slog.Attr, 0, 12)
-	attrs = append(attrs, slog.String("inbound", s.in.Name), slog.String("session", s.id), slog.String("client", s.who.Client.String()))
+	attrs = append(attrs, s.front.named(), slog.String("session", s.id), slog.String("client", s.who.Client.String()))
 	if s.who.Peer != s.who.Client {
 		attrs = append(attrs, slog.String("via", s.who.Peer.String()))
 	}
 	attrs = append(attrs, slog.String("hello", s.helloForLog()))
-	attrs = append(s.sec.attrs(attrs), slog.String("backend", s.tally.backend))
-	if s.hello.avoid {
-		attrs = append(attrs, slog.String("starttls", "withheld"))
-	}
-	s.tally.story = s.in.Log.Handler().WithAttrs(attrs)
+	s.tally.story = s.front.Log.Handler().WithAttrs(s.role.tell(attrs))
 	return s.tally.story
 }
 
 func (s *session) helloForLog() string {
 	if s.hello.name == "" {
-		return s.firstHello
+		return s.tally.firstHello
 	}
 	return s.hello.name
 }
@@ -92,8 +88,8 @@ func (t secured) attrs(attrs []slog.Attr) []slog.Attr {
 func (s *session) reportMessage(m *message) {
 	m.Duration = time.Since(m.start)
 	m.done(nil)
-	s.in.Observer.Message(s.in.Name, m.Message)
-	if !s.in.Log.Enabled(context.Background(), slog.LevelInfo) {
+	s.front.Observer.Message(s.front.Name, m.Message)
+	if !s.front.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 5)
@@ -106,5 +102,5 @@ func (s *session) reportMessage(m *message) {
 
 // logBackend writes why this client could not be taken to a backend.
 func (s *session) logBackend(err error) {
-	s.in.Log.Warn("no backend for a client", "inbound", s.in.Name, "session", s.id, "client", s.who.Client.String(), "error", err)
+	s.front.Log.Warn("no backend for a client", "inbound", s.front.Name, "session", s.id, "client", s.who.Client.String(), "error", err)
 }

@@ -29,7 +29,7 @@ func (t secured) active() bool { return t.version != 0 }
 
 // secure is the step between the 220 to STARTTLS, or accept, and the first
 // command inside TLS. A failed handshake ends the connection (RFC 3207, 4.1).
-func (s *session) secure(ctx context.Context) error {
+func (s *inboundSession) secure(ctx context.Context) error {
 	_, done := s.in.Observer.Step(ctx, s.in.Name, StepSecure)
 	var ahead []byte
 	if s.in.Mode == TLSImplicit { // the first octets may have come with a PROXY header
@@ -67,7 +67,7 @@ func (s *session) secure(ctx context.Context) error {
 
 // judgeName looks, at each EHLO inside TLS, whether a trusted certificate of the
 // client names it.
-func (s *session) judgeName() {
+func (s *inboundSession) judgeName() {
 	if s.sec.verdict != verdictTrusted && s.sec.verdict != verdictVerified {
 		return
 	}
@@ -80,22 +80,22 @@ func (s *session) judgeName() {
 // prove notes, at the first command inside TLS, that the handshake succeeded:
 // in TLS 1.3 a client's refusal of us may come after its Finished, and some
 // clients close without a word (SEM 31).
-func (s *session) prove() {
+func (s *inboundSession) prove() {
 	if !s.sec.unproven {
 		return
 	}
 	s.sec.unproven = false
-	s.in.Handshake.Succeeded(s.who.Client.Addr(), s.firstHello, grade.ForwardSecret(s.sec.version, s.sec.suite))
+	s.in.Handshake.Succeeded(s.who.Client.Addr(), s.tally.firstHello, grade.ForwardSecret(s.sec.version, s.sec.suite))
 }
 
 // disprove notes that no command came, which then is why the session ended.
-func (s *session) disprove(err error) error {
+func (s *inboundSession) disprove(err error) error {
 	var e *ending
 	if !s.sec.unproven || !errors.As(err, &e) || e.cause != CauseClientGone || s.srv.stopping() {
 		return err
 	}
 	s.sec.unproven = false
-	s.in.Handshake.Failed(s.who.Client.Addr(), s.firstHello)
+	s.in.Handshake.Failed(s.who.Client.Addr(), s.tally.firstHello)
 	s.in.Observer.Refused(s.in.Name, CauseClosedOnFlight)
 	return lost(CauseClosedOnFlight, err)
 }

@@ -16,10 +16,10 @@ import (
 	"postern/smtpwire"
 )
 
-// Server serves the listeners of one inbound. Its settings can be replaced
-// while it runs: a session keeps those that it began with.
+// Server serves the listeners of one inbound or outbound. Its settings can be
+// replaced while it runs: a session keeps those that it began with.
 type Server struct {
-	in         atomic.Pointer[Inbound]
+	service    atomic.Pointer[Service]
 	clients    *clients
 	handshakes atomic.Int64 // finished, for Handshakes
 	sweeper    *sweeper
@@ -34,8 +34,8 @@ type Server struct {
 	turnedAway atomic.Int32
 }
 
-// NewServer makes a server for an inbound.
-func NewServer(in *Inbound) *Server {
+// NewServer makes a server for an inbound or an outbound.
+func NewServer(in Service) *Server {
 	s := &Server{clients: newClients(), sweeper: newSweeper(), sessions: make(map[*session]struct{}), empty: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.Configure(in)
@@ -43,16 +43,13 @@ func NewServer(in *Inbound) *Server {
 }
 
 // Configure replaces the settings, for connections accepted from now on.
-func (s *Server) Configure(in *Inbound) {
-	c := *in
-	if c.Handshake == nil {
-		c.Handshake = noMemory{}
-	}
-	if c.Observer == nil {
-		c.Observer = NoObserver{}
-	}
-	s.in.Store(&c)
+func (s *Server) Configure(service Service) {
+	service = service.ready()
+	s.service.Store(&service)
 }
+
+// now is what a connection is served as that is accepted now.
+func (s *Server) now() Service { return *s.service.Load() }
 
 // Sessions is the number of open sessions.
 func (s *Server) Sessions() int {
@@ -83,8 +80,8 @@ func (s *Server) Serve(l net.Listener) error {
 			return nil
 		default:
 			if failures++; failures == 1 {
-				in := s.in.Load()
-				in.Log.Error("cannot accept connections; too few file descriptors?", "inbound", in.Name, "error", err)
+				f := s.now().settings()
+				f.Log.Error("cannot accept connections; too few file descriptors?", f.named(), "error", err)
 			}
 			select {
 			case <-s.ctx.Done():
@@ -97,32 +94,33 @@ func (s *Server) Serve(l net.Listener) error {
 // admit registers the session before its goroutine starts, so that Shutdown
 // sees either it or no connection.
 func (s *Server) admit(c net.Conn) {
-	in := s.in.Load()
+	service := s.now()
 	k := newConn(c)
-	ses := &session{srv: s, in: in, id: newID(), down: leg{conn: k}, tally: tally{started: time.Now()}}
-	ses.who.Peer, ses.who.Local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
-	ses.who.Client = ses.who.Peer
+	base := session{srv: s, front: service.settings(), id: newID(), down: leg{conn: k}, tally: tally{started: time.Now()}}
+	base.who.Peer, base.who.Local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	base.who.Client = base.who.Peer
+	ses := service.open(base)
 	ses.down.over(k)
-	switch ok, cause, reply := s.register(ses, in.Limits.Connections); {
-	case !ok:
-		s.turnAway(in, k, cause, reply)
-	default:
-		k.over(s.sweeper)
-		in.Observer.Connected(in.Name)
-		go func() {
-			defer s.recovered(ses)
-			ses.begin(s.ctx)
-		}()
+	if ok, cause, reply := s.register(ses); !ok {
+		s.turnAway(ses, cause, reply, service.silent(ses.who.Peer.Addr()))
+		return
 	}
+	k.over(s.sweeper)
+	ses.front.Observer.Connected(ses.front.Name)
+	go func() {
+		defer s.recovered(ses)
+		ses.role.begin(s.ctx)
+	}()
 }
 
-func (s *Server) register(ses *session, limit int) (ok bool, cause Cause, r smtpwire.Reply) {
+func (s *Server) register(ses *session) (ok bool, cause Cause, r smtpwire.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	limits := ses.front.Limits
 	switch {
 	case s.draining:
 		return false, CauseShutdown, replyShutdown
-	case limit > 0 && len(s.sessions) >= limit, !ses.in.Limits.Places.take():
+	case limits.Connections > 0 && len(s.sessions) >= limits.Connections, !limits.Places.take():
 		return false, CauseConnections, replyTooManyConns
 	}
 	s.sessions[ses] = struct{}{}
@@ -134,22 +132,20 @@ func (s *Server) register(ses *session, limit int) (ok bool, cause Cause, r smtp
 const maxTurnedAway = 64
 
 // turnAway answers 421 to a connection that there is no place for.
-func (s *Server) turnAway(in *Inbound, k *conn, cause Cause, r smtpwire.Reply) {
-	in.Observer.Refused(in.Name, cause)
-	if in.Mode == TLSImplicit || contains(in.Networks.Proxy, addrPort(k.RemoteAddr()).Addr()) {
-		k.Close() // nothing may be said yet
+func (s *Server) turnAway(ses *session, cause Cause, r smtpwire.Reply, silent bool) {
+	ses.front.Observer.Refused(ses.front.Name, cause)
+	if silent {
+		ses.down.conn.Close()
 		return
 	}
 	if s.turnedAway.Add(1) > maxTurnedAway {
 		s.turnedAway.Add(-1)
-		k.Close()
+		ses.down.conn.Close()
 		return
 	}
 	go func() {
 		defer s.turnedAway.Add(-1)
-		ses := &session{srv: s, in: in, down: leg{conn: k}}
-		ses.down.over(k)
-		k.within(lingerTimeout, time.Time{})
+		ses.down.conn.within(lingerTimeout, time.Time{})
 		ses.down.w.Raw(r.Lines)
 		if ses.down.w.Flush() == nil {
 			ses.linger()
@@ -170,7 +166,7 @@ func (s *Server) remove(ses *session) {
 		return
 	}
 	delete(s.sessions, ses)
-	ses.in.Limits.Places.giveBack()
+	ses.front.Limits.Places.giveBack()
 	if s.draining && len(s.sessions) == 0 {
 		close(s.empty)
 	}
@@ -220,9 +216,7 @@ func (s *Server) recovered(ses *session) {
 	if p := recover(); p != nil {
 		s.logPanic(ses, p)
 		ses.down.conn.Close()
-		if ses.up != nil {
-			ses.up.conn.Close()
-		}
+		ses.role.cut()
 		s.remove(ses)
 	}
 }
@@ -236,8 +230,7 @@ func (s *Server) caught(ses *session) {
 }
 
 func (s *Server) logPanic(ses *session, p any) {
-	in := s.in.Load()
-	in.Log.Error("internal error, please report it", "inbound", in.Name, "session", ses.id, "panic", p, "stack", string(debug.Stack()))
+	ses.front.Log.Error("internal error, please report it", ses.front.named(), "session", ses.id, "panic", p, "stack", string(debug.Stack()))
 }
 
 func newID() string { return strconv.FormatUint(rand.Uint64(), 36) }

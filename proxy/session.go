@@ -11,23 +11,45 @@ import (
 	"postern/smtpwire"
 )
 
-// session is one client's connection, from accept to close. Everything in it
+// session is one client's connection, from accept to close, as far as it is the
+// same for inbound and outbound: speaking as an SMTP server. Everything in it
 // belongs to one goroutine at a time.
 type session struct {
-	srv  *Server
-	in   *Inbound // as it was at accept
-	id   string
-	who  Accepted
-	down leg
-	up   *upstream // nil until it is needed
+	srv   *Server
+	front *Front // as it was at accept
+	role  role
+	id    string
+	who   Accepted
+	down  leg
 
-	hello      greeted
-	firstHello string // the name given before the handshake
-	sec        secured
-	auth       bool
-	tx         transaction
-	group      []answer // commands read whose replies are not said yet
-	tally      tally
+	hello greeted
+	sec   secured
+	group []answer // commands read whose replies are not said yet
+	tally tally
+}
+
+// role is what differs: where mail goes, and so what becomes of the commands that
+// have to do with it.
+type role interface {
+	// begin is the session from accept on. It ends with finish, there or in the
+	// goroutine that it hands the session to.
+	begin(ctx context.Context)
+	// heard notes that the client said something, at each command.
+	heard()
+	// dispatch has one command answered, by push.
+	dispatch(ctx context.Context, c smtpwire.Command) error
+	// forward does what the answers of the group wait for.
+	forward() error
+	// relayed reads the reply of the upstream leg that an answer stands for, into
+	// buf. silent: somebody else will say what came of it. Both the reply and an
+	// error may come back; the error ends the session.
+	relayed(a answer, buf []byte) (r smtpwire.Reply, silent bool, err error)
+	// drop ends all that is under way, because the session is over.
+	drop(why Cause)
+	// cut closes what cannot be ended in good order.
+	cut()
+	// tell gives what the lines of this session in the log say beside the rest.
+	tell(attrs []slog.Attr) []slog.Attr
 }
 
 // Accepted is what is known of a connection before the greeting.
@@ -50,100 +72,33 @@ type greeted struct {
 // tally is what is kept from command to command: counts, for limits and the end,
 // and what the log says of it all.
 type tally struct {
-	started  time.Time
-	messages int
-	errors   int
-	refused  int   // commands that were refused, by us or by the backend
-	failure  Cause // why there was no backend
-	login    string
-	backend  string
-	story    slog.Handler // see story
-	behind   bool         // octets came in one segment with a message's end
-}
-
-// errStartTLS is talk's way to say that the handshake is next.
-var errStartTLS = errors.New("STARTTLS")
-
-// begin is the first part of a session: in clear, up to the handshake where
-// there is one.
-func (s *session) begin(ctx context.Context) {
-	err := s.accept()
-	if s.in.Mode == TLSImplicit {
-		err = s.implicit(err)
-	} else {
-		if err == nil {
-			err = s.greet(ctx)
-		}
-		if err == nil {
-			err = s.talk(ctx)
-		}
-	}
-	if err == errStartTLS {
-		s.handshake(ctx)
-		return
-	}
-	s.finish(err)
-}
-
-// implicit says what comes after accept where TLS is implicit: the handshake, or
-// the end without a word in clear (RFC 8314, 3).
-func (s *session) implicit(err error) error {
-	if err == nil && !s.srv.clients.mayHandshake(s.who.Client.Addr(), s.in) {
-		err = s.refuse(CauseHandshakeRate, smtpwire.Reply{})
-	}
-	if err == nil {
-		return errStartTLS
-	}
-	var e *ending
-	if errors.As(err, &e) {
-		e.reply = smtpwire.Reply{}
-	}
-	return err
-}
-
-// handshake is done by a worker, and goes on in a fresh goroutine: the stack that a
-// handshake needs is several times that of the rest, would have to be grown for
-// each, and would stay with the session.
-func (s *session) handshake(ctx context.Context) {
-	deepStack.do(func() {
-		defer s.srv.recovered(s)
-		if err := s.secure(ctx); err != nil {
-			s.finish(err)
-			return
-		}
-		s.srv.handshakes.Add(1)
-		go s.insideTLS(ctx)
-	})
-}
-
-// insideTLS is the second part of a session.
-func (s *session) insideTLS(ctx context.Context) {
-	defer s.srv.recovered(s)
-	var err error
-	if s.in.Mode == TLSImplicit {
-		err = s.greet(ctx)
-	}
-	if err == nil {
-		err = s.talk(ctx)
-	}
-	s.finish(s.disprove(err))
+	started    time.Time
+	firstHello string // the name given before the handshake
+	messages   int
+	errors     int
+	refused    int   // commands that were refused, by us or by the backend
+	failure    Cause // why there was no backend
+	login      string
+	backend    string
+	story      slog.Handler // see story
+	behind     bool         // octets came in one segment with a message's end
 }
 
 // accept reads the PROXY header where one must come, and takes the client's
 // place in the limits.
 func (s *session) accept() error {
-	if contains(s.in.Networks.Proxy, s.who.Peer.Addr()) {
-		s.down.conn.within(s.in.Timeouts.Proxy, time.Time{})
+	if contains(s.front.Networks.Proxy, s.who.Peer.Addr()) {
+		s.down.conn.within(s.front.Timeouts.Proxy, time.Time{})
 		client, local, ok, err := readProxyHeader(&s.down.r)
 		if err != nil {
-			s.in.Observer.Refused(s.in.Name, CauseProxyHeader)
+			s.front.Observer.Refused(s.front.Name, CauseProxyHeader)
 			return lost(CauseProxyHeader, err)
 		}
 		if ok {
 			s.who.Client, s.who.Local = client, local
 		}
 	}
-	if !s.srv.clients.enter(s.who.Client.Addr(), s.in) {
+	if !s.srv.clients.enter(s.who.Client.Addr(), s.front) {
 		return s.refuse(CausePerClient, replyTooManyOfYou)
 	}
 	s.who.counted = true
@@ -153,13 +108,13 @@ func (s *session) accept() error {
 // greet sends the 220. A client that spoke before it does not keep to the
 // protocol, and is refused (SEM 8).
 func (s *session) greet(ctx context.Context) error {
-	_, done := s.in.Observer.Step(ctx, s.in.Name, StepGreet)
+	_, done := s.front.Observer.Step(ctx, s.front.Name, StepGreet)
 	if s.down.r.Buffered() > 0 || s.down.tls == nil && s.down.conn.unread() {
 		done(nil)
 		return s.refuse(CauseEarlyTalker, replyPipelining)
 	}
-	s.down.conn.within(s.in.Timeouts.Command, time.Time{})
-	s.down.w.Line([]byte("220 " + s.in.Hostname + " ESMTP"))
+	s.down.conn.within(s.front.Timeouts.Command, time.Time{})
+	s.down.w.Line([]byte("220 " + s.front.Hostname + " ESMTP"))
 	err := s.down.w.Flush()
 	done(err)
 	if err != nil {
@@ -170,53 +125,14 @@ func (s *session) greet(ctx context.Context) error {
 
 // refuse counts a refusal and ends the session with it.
 func (s *session) refuse(cause Cause, r smtpwire.Reply) error {
-	s.in.Observer.Refused(s.in.Name, cause)
+	s.front.Observer.Refused(s.front.Name, cause)
 	return end(cause, r)
-}
-
-// forget drops everything that the client said before the handshake (RFC 3207,
-// 4.2), and the upstream leg that was told of it.
-func (s *session) forget() {
-	s.giveUp(CauseClientGone)
-	s.leave()
-	s.firstHello = s.hello.name
-	s.hello, s.tx, s.auth = greeted{}, transaction{}, false
-	s.tally.story = nil
-}
-
-// leave takes leave of the backend, where there is one.
-func (s *session) leave() {
-	if s.live() && !s.tx.inMessage() {
-		s.up.quit()
-	} else if s.up != nil {
-		s.up.close()
-	}
-	s.up = nil
-}
-
-// abandon closes the upstream leg within a message: DATA knows no other way to
-// take one back (SEM 22).
-func (s *session) abandon() {
-	if s.up != nil {
-		s.up.close()
-		s.up = nil
-	}
-	s.tx = transaction{}
-}
-
-// live says whether there is a backend to send commands to.
-func (s *session) live() bool { return s.up != nil && s.up.verdict.Code == 0 }
-
-// submission says whether this listener takes mail from users rather than from
-// servers: implicit TLS, or a backend that offers AUTH (SEM 33).
-func (s *session) submission() bool {
-	return s.in.Mode == TLSImplicit || s.in.Backends.auth.Load()
 }
 
 // softEnd is when the session is over at the next command, hardEnd when it is
 // over whatever happens (SEM 22, 39).
-func (s *session) softEnd() time.Time { return s.tally.started.Add(s.in.Timeouts.Session) }
-func (s *session) hardEnd() time.Time { return s.tally.started.Add(2 * s.in.Timeouts.Session) }
+func (s *session) softEnd() time.Time { return s.tally.started.Add(s.front.Timeouts.Session) }
+func (s *session) hardEnd() time.Time { return s.tally.started.Add(2 * s.front.Timeouts.Session) }
 
 // finish says the last reply, closes both legs and tells what the session came
 // to.
@@ -240,8 +156,7 @@ func (s *session) finish(err error) {
 		e.cause = CauseShutdown
 	}
 	s.down.close()
-	s.giveUp(e.cause)
-	s.leave()
+	s.role.drop(e.cause)
 	s.srv.remove(s)
 	s.report(e)
 }

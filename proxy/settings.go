@@ -22,24 +22,76 @@ const (
 	TLSImplicit
 )
 
-// Inbound is what one inbound does, as validated values. It is not changed
-// once a Server has it; a reload makes a new one.
-type Inbound struct {
+// Front is what every listener has, whoever its clients are and wherever their
+// mail goes. It is not changed once a Server has it; a reload makes a new one.
+type Front struct {
 	Name     string
 	Hostname string // in the greeting, EHLO replies and the trace header
-
-	Mode      TLSMode
-	TLS       *Termination // nil with TLSOff
-	Handshake HandshakeMemory
 
 	Message  MessagePolicy
 	Networks Networks
 	Limits   Limits
 	Timeouts Timeouts
-	Backends *Backends
 
 	Observer Observer
 	Log      *slog.Logger
+
+	kind string // what the configuration calls it: inbound or outbound
+}
+
+// named is what its lines in the log begin with.
+func (f *Front) named() slog.Attr { return slog.String(f.kind, f.Name) }
+
+// Inbound is what one inbound does: the edge that the Internet connects to, and
+// the backends behind it.
+type Inbound struct {
+	Front
+	Mode      TLSMode
+	TLS       *Termination // nil with TLSOff
+	Handshake HandshakeMemory
+	Backends  *Backends
+}
+
+// Service is what a Server does with its connections: an *Inbound or an
+// *Outbound.
+type Service interface {
+	// ready is a copy in which nothing is missing.
+	ready() Service
+	// settings is what is the same for both.
+	settings() *Front
+	// open makes the session of one connection out of what it begins with.
+	open(session) *session
+	// silent says that nothing may be said to a client at peer before it has
+	// spoken, not even that there is no place for it.
+	silent(peer netip.Addr) bool
+}
+
+func (in *Inbound) ready() Service {
+	c := *in
+	c.complete("inbound")
+	if c.Handshake == nil {
+		c.Handshake = noMemory{}
+	}
+	return &c
+}
+
+func (f *Front) complete(kind string) {
+	f.kind = kind
+	if f.Observer == nil {
+		f.Observer = NoObserver{}
+	}
+}
+
+func (in *Inbound) settings() *Front { return &in.Front }
+
+func (in *Inbound) open(base session) *session {
+	s := &inboundSession{session: base, in: in}
+	s.role = s
+	return &s.session
+}
+
+func (in *Inbound) silent(peer netip.Addr) bool {
+	return in.Mode == TLSImplicit || contains(in.Networks.Proxy, peer)
 }
 
 // MessagePolicy is what is done with messages.

@@ -19,7 +19,7 @@ func (s *session) talk(ctx context.Context) error {
 		} else if r, ok := lineDefect(err); ok {
 			err = s.defect(err, r)
 		}
-		if err == nil && s.in.Limits.Errors > 0 && s.tally.errors >= s.in.Limits.Errors {
+		if err == nil && s.front.Limits.Errors > 0 && s.tally.errors >= s.front.Limits.Errors {
 			err = s.refuse(CauseErrors, replyTooManyErrors)
 		}
 		if err != nil {
@@ -48,12 +48,12 @@ func (s *session) nextLine() ([]byte, error) {
 		if err := s.flush(); err != nil {
 			return nil, err
 		}
-		s.down.conn.waiting(s.in.Timeouts.Command, s.softEnd())
+		s.down.conn.waiting(s.front.Timeouts.Command, s.softEnd())
 	}
 	line, err := s.down.r.ReadLine(smtpwire.MaxAuthLine)
 	s.down.conn.busy()
 	if err == nil || isLineDefect(err) {
-		s.prove()
+		s.role.heard()
 		return line, err
 	}
 	return nil, s.noCommand(err)
@@ -62,7 +62,7 @@ func (s *session) nextLine() ([]byte, error) {
 // flush sends what has been said. The client has the time for a command to take
 // it, however long we have waited for the backend before.
 func (s *session) flush() error {
-	s.down.conn.within(s.in.Timeouts.Command, time.Time{})
+	s.down.conn.within(s.front.Timeouts.Command, time.Time{})
 	if err := s.down.w.Flush(); err != nil {
 		return lost(CauseSlow, err)
 	}
@@ -76,7 +76,7 @@ func (s *session) noCommand(err error) error {
 		return lost(CauseClientGone, err)
 	case s.srv.stopping():
 		return end(CauseShutdown, replyShutdown)
-	case !time.Now().Add(margin(s.in.Timeouts.Session)).Before(s.softEnd()):
+	case !time.Now().Add(margin(s.front.Timeouts.Session)).Before(s.softEnd()):
 		return end(CauseSession, replySessionLong)
 	}
 	return end(CauseTimeout, replyIdle)
@@ -108,7 +108,7 @@ func (s *session) defect(err error, r smtpwire.Reply) error {
 	if errors.Is(err, smtpwire.ErrEndlessLine) || s.down.r.Buffered() > 0 {
 		return s.refuse(cause, r)
 	}
-	s.in.Observer.Refused(s.in.Name, cause)
+	s.front.Observer.Refused(s.front.Name, cause)
 	s.push(own(r))
 	return nil
 }
@@ -132,35 +132,11 @@ func (s *session) command(ctx context.Context, c smtpwire.Command) error {
 		if c.Verb == smtpwire.BDAT {
 			return s.refuse(CauseNUL, replyNUL)
 		}
-		s.in.Observer.Refused(s.in.Name, CauseNUL)
+		s.front.Observer.Refused(s.front.Name, CauseNUL)
 		s.push(own(replyNUL))
 		return nil
-	case s.in.Mode == TLSRequire && !s.sec.active() && !allowedInClear(c.Verb):
-		return s.refuseInClear(c)
 	}
-	return s.dispatch(ctx, c)
-}
-
-// refuseInClear answers a command that has to wait for TLS. The octets of a
-// chunk are read all the same (RFC 3030, 2).
-func (s *session) refuseInClear(c smtpwire.Command) error {
-	s.in.Observer.Refused(s.in.Name, CauseTLSRequired)
-	if c.Verb != smtpwire.BDAT {
-		s.push(own(replyTLSFirst))
-		return nil
-	}
-	size, last, err := smtpwire.ParseChunk(c.Args)
-	if err != nil { // where the next command begins is unknown
-		return s.refuse(CausePipelining, replySyntax)
-	}
-	a, err := s.discardChunk(size, last, replyTLSFirst)
-	s.push(a)
-	return err
-}
-
-// allowedInClear: RFC 3207, 4.
-func allowedInClear(v smtpwire.Verb) bool {
-	return v == smtpwire.NOOP || v == smtpwire.EHLO || v == smtpwire.STARTTLS || v == smtpwire.QUIT
+	return s.role.dispatch(ctx, c)
 }
 
 // outOfTurn finds input where a reply had to be awaited (RFC 2920, 3.1; SEM 8):
@@ -181,57 +157,4 @@ func (s *session) outOfTurn(v smtpwire.Verb) bool {
 		return !s.hello.esmtp
 	}
 	return true
-}
-
-// dispatch has one command answered.
-func (s *session) dispatch(ctx context.Context, c smtpwire.Command) error {
-	var a answer
-	var err error
-	switch c.Verb {
-	case smtpwire.MAIL:
-		a, err = s.mail(ctx, c)
-	case smtpwire.RCPT:
-		a = s.rcpt(c)
-	case smtpwire.RSET:
-		a, err = s.rset(c)
-	case smtpwire.DATA:
-		return s.data(ctx, c)
-	default:
-		if err = s.settle(); err == nil {
-			a, err = s.single(ctx, c)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	s.push(a)
-	if a.relay && !s.up.pipelining() {
-		return s.settle()
-	}
-	return nil
-}
-
-// single answers the commands that are the last of their group; all before them
-// have their answers.
-func (s *session) single(ctx context.Context, c smtpwire.Command) (answer, error) {
-	switch c.Verb {
-	case smtpwire.EHLO, smtpwire.HELO:
-		return s.greeting(ctx, c)
-	case smtpwire.STARTTLS:
-		return s.startTLS(c)
-	case smtpwire.BDAT:
-		return s.bdat(ctx, c)
-	case smtpwire.AUTH:
-		return s.authenticate(ctx, c)
-	case smtpwire.NOOP:
-		return s.noop(c), nil
-	case smtpwire.VRFY, smtpwire.EXPN, smtpwire.HELP, smtpwire.ETRN:
-		return s.passOn(ctx, c)
-	case smtpwire.QUIT:
-		return answer{}, end("", replyBye)
-	case smtpwire.XCLIENT, smtpwire.XFORWARD:
-		s.in.Observer.Refused(s.in.Name, CauseXCLIENT)
-		return own(replyNotForClients), nil
-	}
-	return own(replyUnknown), nil
 }

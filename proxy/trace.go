@@ -9,15 +9,15 @@ import (
 // traceHeader is the Received: header that says how a message reached us
 // (RFC 5321, 4.4; the protocol words of RFC 3848 and RFC 6531, 4.3). It stands
 // directly above the message, and below the backend's own.
-func (s *session) traceHeader(now time.Time) []byte {
+func (s *session) traceHeader(now time.Time, protocol string) []byte {
 	b := make([]byte, 0, 384)
 	add := func(words ...string) {
 		for _, w := range words {
 			b = append(b, w...)
 		}
 	}
-	add("Received: from ", traceName(s.hello.name), " (", addressLiteral(s.who.Client.Addr()), ")\r\n\tby ", s.in.Hostname,
-		" (postern) with ", s.protocol(), " id ", s.id)
+	add("Received: from ", traceName(s.hello.name), " (", addressLiteral(s.who.Client.Addr()), ")\r\n\tby ", s.front.Hostname,
+		" (postern) with ", protocol, " id ", s.id)
 	if t := s.sec; t.active() {
 		add("\r\n\t(", versionName(t.version), " ", t.cipher)
 		if t.group != 0 {
@@ -39,19 +39,19 @@ func certificateWord(verdict string) string {
 }
 
 // protocol is the word for the "with" clause.
-func (s *session) protocol() string {
-	w := "SMTP"
-	if s.hello.esmtp {
-		w = "ESMTP"
-		if s.tx.utf8 {
-			w = "UTF8SMTP"
-		}
-		if s.sec.active() {
-			w += "S"
-		}
-		if s.auth {
-			w += "A"
-		}
+func (s *inboundSession) protocol() string {
+	if !s.hello.esmtp {
+		return "SMTP"
+	}
+	w := "ESMTP"
+	if s.tx.utf8 {
+		w = "UTF8SMTP"
+	}
+	if s.sec.active() {
+		w += "S"
+	}
+	if s.auth {
+		w += "A"
 	}
 	return w
 }

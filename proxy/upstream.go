@@ -1,198 +1,22 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"time"
 
 	"postern/smtpwire"
 )
 
-// upstream is the leg to a server that we speak to as a client.
+// upstream is a leg to a server that we speak to as a client.
 type upstream struct {
 	leg
 	address string
-	target  *target
 	caps    *smtpwire.Capabilities // nil: it knows HELO only, or nobody said hello
-	// introduced: XCLIENT has told it who the client is.
-	introduced bool
-	// verdict is the backend's refusal of this very client (SEM 3); the
-	// connection is closed then.
-	verdict smtpwire.Reply
 }
 
 // pipelining says whether a group of commands may be sent in one write.
 func (u *upstream) pipelining() bool { return u.caps.Has("PIPELINING") }
-
-// introduction is what a backend is told about the client.
-type introduction struct {
-	client  netip.AddrPort
-	local   netip.AddrPort
-	hello   string // empty: the client said neither EHLO nor HELO
-	esmtp   bool
-	secured secured
-	probe   bool // no client: we look at the backend
-}
-
-// refusal is why a backend could not be used: a reply of its own, or something
-// that is missing.
-type refusal struct {
-	cause Cause
-	reply smtpwire.Reply
-	hint  string // what the operator has to look at
-	// personal: the backend knew which client it refused.
-	personal bool
-}
-
-func (r refusal) Error() string {
-	words := string(r.cause)
-	if r.reply.Code != 0 {
-		words += fmt.Sprintf(": it said %q", r.reply.String())
-	}
-	if r.hint != "" {
-		words += ": " + r.hint
-	}
-	return words
-}
-
-// The hints.
-const (
-	hintXCLIENT   = "it does not offer us XCLIENT with ADDR; with Postfix, name our address in smtpd_authorized_xclient_hosts"
-	hintNoPROXY   = "it closed the connection before its greeting; does it expect a PROXY header? (client_address)"
-	hintSomePROXY = "it closed the connection before its greeting; does it know the PROXY header that it was sent? (client_address)"
-)
-
-// causeOf is the cause of an error of dialling.
-func causeOf(err error) Cause {
-	var r refusal
-	if errors.As(err, &r) {
-		return r.cause
-	}
-	var n *net.OpError
-	if errors.As(err, &n) && n.Op == "dial" {
-		return CauseDial
-	}
-	return CauseBackendGone
-}
-
-// reach connects to one backend, and introduces the client to it. A refusal,
-// or an error of the network, comes back.
-func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*upstream, error) {
-	d := net.Dialer{Timeout: b.o.Timeouts.Connect, KeepAlive: -1}
-	c, err := d.DialContext(ctx, "tcp", t.address)
-	if err != nil {
-		return nil, err
-	}
-	up := &upstream{leg: leg{conn: newConn(c)}, address: t.address, target: t}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
-	defer stop()
-	introduced := false
-	defer func() {
-		if !introduced { // also when a defect of ours ends it here
-			up.close()
-		}
-	}()
-	up.over(up.conn)
-	// A client waits for five minutes (RFC 5321, 4.5.3.2), however many there are.
-	up.conn.within(greetingTimeout/time.Duration(len(b.targets)), time.Time{})
-	if err := b.introduce(ctx, up, who); err != nil {
-		if errors.As(err, new(refusal)) {
-			up.quit()
-		}
-		return nil, fmt.Errorf("backend %s: %w", t.address, err)
-	}
-	introduced = true
-	return up, nil
-}
-
-// introduce is everything from the connection to the reply to EHLO.
-func (b *Backends) introduce(ctx context.Context, up *upstream, who introduction) error {
-	if err := b.sendProxyHeader(up, who); err != nil {
-		return err
-	}
-	conveyed := (b.o.Convey == ConveyProxyV1 || b.o.Convey == ConveyProxyV2) && !who.probe
-	r, err := up.reply()
-	if err != nil {
-		return b.unwelcome(err)
-	}
-	if r.Code != 220 {
-		return up.refused(CauseBackendGreeting, r, conveyed)
-	}
-	if r, err = b.hello(up, who); err != nil {
-		return err
-	}
-	if r.Class() != 2 {
-		return up.refused(CauseBackendEHLO, r, conveyed)
-	}
-	if b.o.Convey != ConveyXCLIENT {
-		return nil
-	}
-	return b.xclient(ctx, up, who)
-}
-
-// unwelcome is what a backend means that closes before its greeting: mostly that
-// one of us speaks the PROXY protocol and the other does not.
-func (b *Backends) unwelcome(err error) error {
-	switch {
-	case isTimeout(err):
-		return fmt.Errorf("no greeting: %w", err)
-	case b.o.Convey == ConveyProxyV1 || b.o.Convey == ConveyProxyV2:
-		return refusal{cause: CauseBackendGone, hint: hintSomePROXY}
-	}
-	return refusal{cause: CauseBackendGone, hint: hintNoPROXY}
-}
-
-// refused makes of a backend's 5xx the verdict on the client, where it knew
-// who that is, and an error of everything else.
-func (u *upstream) refused(cause Cause, r smtpwire.Reply, conveyed bool) error {
-	if conveyed && r.Class() == 5 {
-		u.verdict = r.Clone()
-		u.quit()
-		return nil
-	}
-	return refusal{cause: cause, reply: r.Clone(), personal: conveyed}
-}
-
-// hello sends EHLO, or HELO for a client that said that and to a server that
-// does not know EHLO (RFC 5321, 3.2). Inbound, the name is the client's own (SEM
-// 14); a client that gave none has none here either, and the backend decides
-// what it thinks of that.
-//
-// XCLIENT is only found in a reply to EHLO, so then we say it in our own name
-// first; what it offers to us is nothing to learn from.
-func (b *Backends) hello(up *upstream, who introduction) (smtpwire.Reply, error) {
-	name, esmtp := who.hello, who.esmtp || who.probe
-	stranger := b.o.Convey == ConveyXCLIENT && !up.introduced && !who.probe
-	if stranger {
-		name, esmtp = b.o.Hostname, true
-	}
-	switch {
-	case name == "":
-		return smtpwire.Reply{Code: 250}, nil
-	case !esmtp:
-		up.caps = nil
-		return up.ask("HELO " + name)
-	}
-	r, err := up.ask("EHLO " + name)
-	if err != nil {
-		return r, err
-	}
-	switch {
-	case r.Code == 250 && stranger:
-		up.caps = smtpwire.ParseCapabilities(r)
-	case r.Code == 250:
-		up.caps = b.learn(up.target, r)
-	case refusesEHLO(r):
-		up.caps = nil
-		if r, err = up.ask("HELO " + name); err == nil && r.Code == 250 && (who.probe || up.target.seen.Load() == nil) {
-			b.learn(up.target, r) // from a client it may have been the name that was refused
-		}
-	}
-	return r, err
-}
 
 // refusesEHLO: STANDARDS 15. 421 is no such refusal.
 func refusesEHLO(r smtpwire.Reply) bool {
@@ -225,4 +49,69 @@ func (u *upstream) quit() {
 	u.conn.within(lookAfterClient, time.Time{})
 	u.w.Flush()
 	u.close()
+}
+
+// answeredEarly says whether an answer to the message came with the 354.
+func (u *upstream) answeredEarly() bool {
+	return u.r.Buffered() > 0 && u.r.Peek()[0] == '2'
+}
+
+var errEarlyReply = errors.New("the server spoke before the end of the message")
+
+// quiet is an error when the server has said something that was not asked for.
+func (u *upstream) quiet() error {
+	if u.conn.unread() {
+		return errEarlyReply
+	}
+	return nil
+}
+
+// lastWords is what a server said that closed while we were still writing to
+// it, if it was a refusal; else the zero Reply.
+func (u *upstream) lastWords() smtpwire.Reply {
+	u.conn.within(lingerTimeout, time.Time{})
+	if r, err := u.reply(); err == nil && (r.Class() == 4 || r.Class() == 5) {
+		return r.Clone()
+	}
+	return smtpwire.Reply{}
+}
+
+// While a server thinks about a message, we look now and then whether the
+// client still waits. One that has closed its side may have closed only that, so
+// it gets some time more.
+const (
+	lookAfterClient = 10 * time.Second
+	hungUpGrace     = time.Minute
+)
+
+var errClientHungUp = errors.New("the client hung up before the reply to its message")
+
+func isClientGone(err error) bool { return errors.Is(err, errClientHungUp) }
+
+// finalReply waits for the reply to a message (SEM 22). hungUp says whether the
+// client that it is for has hung up.
+func (u *upstream) finalReply(t Timeouts, hungUp func() bool) (smtpwire.Reply, error) {
+	last := time.Now().Add(t.Final)
+	var gone time.Time
+	for {
+		u.conn.within(min(lookAfterClient, t.Final), last)
+		err := u.r.Wait()
+		now := time.Now()
+		switch {
+		case err == nil:
+			u.conn.within(t.Command, time.Time{})
+			r, err := u.reply()
+			if err == nil && r.Class() == 3 {
+				err = smtpwire.ErrReplySyntax
+			}
+			return r, err
+		case !isTimeout(err) || !now.Before(last.Add(-margin(t.Final))):
+			return smtpwire.Reply{}, fmt.Errorf("no reply to the message: %w", err)
+		case !hungUp():
+		case gone.IsZero():
+			gone = now
+		case now.Sub(gone) > hungUpGrace:
+			return smtpwire.Reply{}, errClientHungUp
+		}
+	}
 }

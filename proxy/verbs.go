@@ -7,11 +7,89 @@ import (
 	"postern/smtpwire"
 )
 
+// dispatch has one command answered.
+func (s *inboundSession) dispatch(ctx context.Context, c smtpwire.Command) error {
+	if s.in.Mode == TLSRequire && !s.sec.active() && !allowedInClear(c.Verb) {
+		return s.refuseInClear(c)
+	}
+	var a answer
+	var err error
+	switch c.Verb {
+	case smtpwire.MAIL:
+		a, err = s.mail(ctx, c)
+	case smtpwire.RCPT:
+		a = s.rcpt(c)
+	case smtpwire.RSET:
+		a, err = s.rset(c)
+	case smtpwire.DATA:
+		return s.data(ctx, c)
+	default:
+		if err = s.settle(); err == nil {
+			a, err = s.single(ctx, c)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.push(a)
+	if a.relay && !s.up.pipelining() {
+		return s.settle()
+	}
+	return nil
+}
+
+// single answers the commands that are the last of their group; all before them
+// have their answers.
+func (s *inboundSession) single(ctx context.Context, c smtpwire.Command) (answer, error) {
+	switch c.Verb {
+	case smtpwire.EHLO, smtpwire.HELO:
+		return s.greeting(ctx, c)
+	case smtpwire.STARTTLS:
+		return s.startTLS(c)
+	case smtpwire.BDAT:
+		return s.bdat(ctx, c)
+	case smtpwire.AUTH:
+		return s.authenticate(ctx, c)
+	case smtpwire.NOOP:
+		return s.noop(c), nil
+	case smtpwire.VRFY, smtpwire.EXPN, smtpwire.HELP, smtpwire.ETRN:
+		return s.passOn(ctx, c)
+	case smtpwire.QUIT:
+		return answer{}, end("", replyBye)
+	case smtpwire.XCLIENT, smtpwire.XFORWARD:
+		s.in.Observer.Refused(s.in.Name, CauseXCLIENT)
+		return own(replyNotForClients), nil
+	}
+	return own(replyUnknown), nil
+}
+
+// refuseInClear answers a command that has to wait for TLS. The octets of a
+// chunk are read all the same (RFC 3030, 2).
+func (s *inboundSession) refuseInClear(c smtpwire.Command) error {
+	s.in.Observer.Refused(s.in.Name, CauseTLSRequired)
+	if c.Verb != smtpwire.BDAT {
+		s.push(own(replyTLSFirst))
+		return nil
+	}
+	size, last, err := smtpwire.ParseChunk(c.Args)
+	if err != nil { // where the next command begins is unknown
+		return s.refuse(CausePipelining, replySyntax)
+	}
+	a, err := s.discardChunk(size, last, replyTLSFirst)
+	s.push(a)
+	return err
+}
+
+// allowedInClear: RFC 3207, 4.
+func allowedInClear(v smtpwire.Verb) bool {
+	return v == smtpwire.NOOP || v == smtpwire.EHLO || v == smtpwire.STARTTLS || v == smtpwire.QUIT
+}
+
 // greeting answers EHLO and HELO. Inside TLS, and wherever the backend is
 // connected already, the answer is what this session's backend can do; in clear
 // it is what all backends could do last, so that scanners and failed handshakes
 // cost the backend nothing (SEM 1).
-func (s *session) greeting(ctx context.Context, c smtpwire.Command) (answer, error) {
+func (s *inboundSession) greeting(ctx context.Context, c smtpwire.Command) (answer, error) {
 	name := string(c.Args)
 	if !validHello(name) {
 		return own(replyHelloName), nil
@@ -45,7 +123,7 @@ func (s *session) greeting(ctx context.Context, c smtpwire.Command) (answer, err
 
 // helloAgain tells a backend that is connected of another EHLO: it resets the
 // transaction (RFC 5321, 4.1.4), and may change the capabilities.
-func (s *session) helloAgain(name string) (smtpwire.Reply, error) {
+func (s *inboundSession) helloAgain(name string) (smtpwire.Reply, error) {
 	if err := s.inStep(); err != nil {
 		return smtpwire.Reply{}, err
 	}
@@ -71,7 +149,7 @@ func validHello(name string) bool {
 	return name != "" && len(name) <= 1024
 }
 
-func (s *session) offerKey() offerKey {
+func (s *inboundSession) offerKey() offerKey {
 	caps := s.in.Backends.common.Load()
 	if s.live() {
 		caps = s.up.caps
@@ -82,7 +160,7 @@ func (s *session) offerKey() offerKey {
 
 // offersTLS: RFC 3207, 4: STARTTLS is offered where TLS can be had and is not
 // there yet. A client whose handshakes keep failing is spared it (SEM 31).
-func (s *session) offersTLS() bool {
+func (s *inboundSession) offersTLS() bool {
 	if s.sec.active() || s.in.Mode != TLSOffer && s.in.Mode != TLSRequire || !s.in.TLS.certificates.Usable() {
 		return false
 	}
@@ -95,12 +173,12 @@ func (s *session) offersTLS() bool {
 
 // mayAuth: passwords go over TLS only, but for the networks that the operator
 // named (SEM 37).
-func (s *session) mayAuth() bool {
+func (s *inboundSession) mayAuth() bool {
 	return s.sec.active() || contains(s.in.Networks.AuthPlaintext, s.who.Client.Addr())
 }
 
 // startTLS answers STARTTLS. Its 220 is the last octet in clear (RFC 3207, 4).
-func (s *session) startTLS(c smtpwire.Command) (answer, error) {
+func (s *inboundSession) startTLS(c smtpwire.Command) (answer, error) {
 	switch {
 	case s.sec.active():
 		return own(replyTLSAlready), nil
@@ -113,7 +191,7 @@ func (s *session) startTLS(c smtpwire.Command) (answer, error) {
 	case s.hello.avoid || !s.in.TLS.certificates.Usable():
 		s.in.Observer.Refused(s.in.Name, CauseTLSUnavailable)
 		return own(replyTLSNot), nil
-	case !s.srv.clients.mayHandshake(s.who.Client.Addr(), s.in):
+	case !s.srv.clients.mayHandshake(s.who.Client.Addr(), s.front):
 		s.in.Observer.Refused(s.in.Name, CauseHandshakeRate)
 		return own(replyTLSNot), nil
 	}
@@ -125,7 +203,7 @@ func (s *session) startTLS(c smtpwire.Command) (answer, error) {
 }
 
 // noop keeps a connected backend from falling asleep, and never dials.
-func (s *session) noop(c smtpwire.Command) answer {
+func (s *inboundSession) noop(c smtpwire.Command) answer {
 	if !s.live() || s.tx.chunks != nil || len(c.Line) > maxPassedOn {
 		return own(replyOK)
 	}
@@ -133,7 +211,7 @@ func (s *session) noop(c smtpwire.Command) answer {
 }
 
 // rset drops the transaction.
-func (s *session) rset(c smtpwire.Command) (answer, error) {
+func (s *inboundSession) rset(c smtpwire.Command) (answer, error) {
 	if len(c.Args) > 0 {
 		return own(replyNoArguments), nil
 	}
@@ -158,7 +236,7 @@ func (s *session) rset(c smtpwire.Command) (answer, error) {
 
 // dropMessage takes back a message whose last chunk has not come. The error, if
 // the session cannot go on, has the reply for the client.
-func (s *session) dropMessage() error {
+func (s *inboundSession) dropMessage() error {
 	s.giveUp(CauseClientGone)
 	if !s.tx.inMessage() {
 		return nil
@@ -174,7 +252,7 @@ func (s *session) dropMessage() error {
 const maxPassedOn = 510
 
 // passOn answers VRFY, EXPN, HELP and ETRN with what the backend says.
-func (s *session) passOn(ctx context.Context, c smtpwire.Command) (answer, error) {
+func (s *inboundSession) passOn(ctx context.Context, c smtpwire.Command) (answer, error) {
 	if len(c.Line) > maxPassedOn {
 		return own(replyLineTooLong), nil
 	}
@@ -188,7 +266,7 @@ func (s *session) passOn(ctx context.Context, c smtpwire.Command) (answer, error
 }
 
 // relay queues a command for the backend as it came.
-func (s *session) relay(c smtpwire.Command) answer {
+func (s *inboundSession) relay(c smtpwire.Command) answer {
 	s.up.w.Line(c.Line)
 	return answer{verb: c.Verb, relay: true}
 }
@@ -198,11 +276,11 @@ func (s *session) relay(c smtpwire.Command) answer {
 // session: who the client is could not be conveyed (SEM 9).
 //
 // A worker dials, so that the session's stack does not grow.
-func (s *session) connect(ctx context.Context) (smtpwire.Reply, error) {
+func (s *inboundSession) connect(ctx context.Context) (smtpwire.Reply, error) {
 	if s.up == nil {
 		_, done := s.in.Observer.Step(ctx, s.in.Name, StepDial)
 		type result struct {
-			up  *upstream
+			up  *backendLeg
 			err error
 		}
 		ch := make(chan result, 1)
@@ -210,7 +288,7 @@ func (s *session) connect(ctx context.Context) (smtpwire.Reply, error) {
 		deepStack.do(func() {
 			r := result{err: errPanic}
 			defer func() { ch <- r }()
-			defer s.srv.caught(s)
+			defer s.srv.caught(&s.session)
 			r.up, r.err = s.in.Backends.dial(s.srv.ctx, who)
 		})
 		r := <-ch
@@ -229,7 +307,7 @@ func (s *session) connect(ctx context.Context) (smtpwire.Reply, error) {
 var errPanic = errors.New("internal error")
 
 // unreachable is what the client gets when there is no backend for it.
-func (s *session) unreachable(err error) (smtpwire.Reply, error) {
+func (s *inboundSession) unreachable(err error) (smtpwire.Reply, error) {
 	s.logBackend(err)
 	s.tally.failure = causeOf(err)
 	if s.srv.ctx.Err() != nil {

@@ -24,7 +24,7 @@ const maxXCLIENT = 512
 // EHLO again with the client's own name. What cannot be told is an error: the
 // backend would take the client for us, and us for a friend (SEM 9). A probe has
 // nobody to tell of, and sees whether it could.
-func (b *Backends) xclient(ctx context.Context, up *upstream, who introduction) error {
+func (b *Backends) xclient(ctx context.Context, up *backendLeg, who introduction) error {
 	listed, _ := up.caps.Get("XCLIENT")
 	attributes := strings.Fields(strings.ToUpper(listed))
 	switch {

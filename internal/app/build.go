@@ -100,11 +100,13 @@ func (b builder) edge(e *edges, in config.Inbound) (*edge, error) {
 		newlines = smtpwire.Normalize
 	}
 	one.settings = &proxy.Inbound{
-		Name: in.Name, Hostname: b.hostname, Mode: mode, TLS: termination,
-		Message:  proxy.MessagePolicy{Newlines: newlines, TraceHeader: in.TraceHeader, MaxSize: in.Limits.MessageSize},
-		Networks: proxy.Networks{Proxy: in.ProxyProtocol, Normalize: in.BareNewlineExempt, AuthPlaintext: in.AuthPlaintextFrom, Exempt: in.Limits.Exempt},
-		Limits:   b.limits(in.Limits), Timeouts: timeouts(in.Timeouts),
-		Backends: one.backends.Backends, Observer: b.observer, Log: b.log,
+		Front: proxy.Front{
+			Name: in.Name, Hostname: b.hostname,
+			Message:  proxy.MessagePolicy{Newlines: newlines, TraceHeader: in.TraceHeader, MaxSize: in.Limits.MessageSize},
+			Networks: proxy.Networks{Proxy: in.ProxyProtocol, Normalize: in.BareNewlineExempt, AuthPlaintext: in.AuthPlaintextFrom, Exempt: in.Limits.Exempt},
+			Limits:   b.limits(in.Limits), Timeouts: timeouts(in.Timeouts), Observer: b.observer, Log: b.log,
+		},
+		Mode: mode, TLS: termination, Backends: one.backends.Backends,
 	}
 	if in.HandshakeMemory {
 		one.settings.Handshake = b.memory
