@@ -1,50 +1,10 @@
-// Package peers remembers what became of our dealings with other mail systems,
-// so that the next one can be wiser than the last.
-//
-// Handshakes is the memory of TLS handshakes with clients of an inbound. It
-// answers a kind of sender that the SMTP standards have no word for: one that
-// sees STARTTLS, tries it, shares no version or suite with us, and then
-// neither falls back to plaintext nor tells anybody, but comes back until the
-// message bounces. Such a client is not offered STARTTLS for a while, and its
-// mail arrives in the clear instead of not at all (SEM 31).
-//
-// The threat: whoever can break two handshakes of a client, by sitting on the
-// path, gets four hours of its plaintext. He could strip STARTTLS from our
-// reply just as well, against a client that accepts that; and a client whose
-// address has completed a handshake within 30 days is exempt, so that for
-// anyone who normally does TLS nothing is gained by breaking it.
-//
-// Not done here: the memory ends with the process, and a fleet does not share
-// it. It is bounded; when it is full, the clients unseen for longest are
-// forgotten, and a forgotten client is one that was never seen.
 package peers
 
 import (
 	"net/netip"
-	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-)
-
-// The times of SEM 31 and SEM 33.
-const (
-	apart      = time.Minute         // between two failures that count as two
-	hold       = 4 * time.Hour       // how long STARTTLS is not offered
-	exemption  = 30 * 24 * time.Hour // after a handshake that was completed
-	memoryOfFS = 30 * 24 * time.Hour // after a handshake with forward secrecy
-	// A single failure is forgotten after the time for which senders retry a
-	// message (RFC 5321, 4.5.4.1: 4 to 5 days): the sender that SEM 31 is
-	// about fails again within it. Two accidents in half a year are no pattern.
-	pending = 5 * 24 * time.Hour
-
-	// A time may lie in the future by this much: two goroutines that read the
-	// clock may take our lock in the other order. More means that the clock
-	// was set back; what was noted before is then void, or it would last until
-	// the clock has caught up.
-	skew = time.Minute
-
-	capacity = 65536 // keys in each of the three memories, about 200 bytes each
+	"postern/store"
 )
 
 // Handshakes is the memory of TLS handshakes with inbound clients. Its methods
@@ -55,106 +15,91 @@ const (
 // compared without regard to the case of ASCII letters, and by their first 255
 // octets. An IPv4 address mapped into IPv6 is that IPv4 address, and the zone
 // of a link-local one is ignored.
-type Handshakes struct {
-	now   func() time.Time
-	start time.Time
-	names hasher
+type Handshakes struct{ m *Memory }
 
-	mu            sync.Mutex
-	failed        *simplelru.LRU[client, failure]
-	completed     *simplelru.LRU[netip.Addr, instant]
-	forwardSecret *simplelru.LRU[client, instant]
-}
-
-// instant is a time since the start of the memory. With the real clock it is
-// monotonic, so that setting the host's clock does not touch it.
-type instant time.Duration
-
-// failure is what is known of a client whose handshakes fail.
-type failure struct {
-	first instant // the failure from which a minute must pass
-	held  bool    // a second one came
-	since instant // when it came, if held
-}
-
-// NewHandshakes returns an empty memory that takes the time from now, which is
-// time.Now outside tests.
+// NewHandshakes returns an empty memory that ends with the process. It takes
+// the time from now, which is time.Now outside tests.
 func NewHandshakes(now func() time.Time) *Handshakes {
-	return &Handshakes{
-		now: now, start: now(), names: newHasher(),
-		failed:        newLRU[client, failure](),
-		completed:     newLRU[netip.Addr, instant](),
-		forwardSecret: newLRU[client, instant](),
-	}
+	return New(Options{Store: store.NewMemory(now), Now: now}).Handshakes()
 }
 
-func newLRU[K comparable, V any]() *simplelru.LRU[K, V] {
-	l, err := simplelru.NewLRU[K, V](capacity, nil)
-	if err != nil {
-		panic(err) // only for a capacity that is not positive
-	}
-	return l
+// Handshakes returns the part of the memory that an inbound uses.
+func (m *Memory) Handshakes() *Handshakes { return &Handshakes{m} }
+
+// both locks and returns the records of a client and of its address. The caller
+// unlocks, and calls change for what it changes.
+func (h *Handshakes) both(now time.Time, address netip.Addr, hello string) (client, at *entry) {
+	es := h.m.clients.lock(now, clientRef(address, hello), addressRef(address))
+	return es[0], es[1]
 }
+
+func (e *entry) client() *ClientRecord { return e.record.(*ClientRecord) }
 
 // Avoid says that STARTTLS should not be offered to this client: two of its
 // handshakes failed at least a minute apart, with none completed between, the
 // second less than four hours ago; and no client at its address has completed
 // one in the last 30 days. (SEM 31)
 func (h *Handshakes) Avoid(address netip.Addr, hello string) bool {
-	key := h.names.client(address, hello)
-	now := h.instant()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f, ok := h.failed.Get(key)
-	if !ok || !f.held || !now.within(hold, f.since) {
-		return false
-	}
-	at, ok := h.completed.Get(key.address)
-	return !ok || !now.within(exemption, at)
+	now := h.m.now()
+	client, at := h.both(now, address, hello)
+	defer h.m.clients.mu.Unlock()
+	return within(now, hold, client.client().Held) && !within(now, exemption, at.client().Secured.Last)
 }
 
 // Failed notes a handshake with this client that failed, for whatever reason.
 // A client that closed after our flight, without a command inside TLS, failed
 // too (SEM 31).
 func (h *Handshakes) Failed(address netip.Addr, hello string) {
-	key := h.names.client(address, hello)
-	now := h.instant()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f, ok := h.failed.Get(key)
-	if !ok || f.over(now) {
-		f = failure{first: now}
-	} else if !f.held && now-f.first >= instant(apart) {
-		f.held, f.since = true, now
+	now := h.m.now()
+	e := h.m.clients.lock(now, clientRef(address, hello))[0]
+	defer h.m.clients.mu.Unlock()
+	h.m.clients.change(e)
+	r := e.client()
+	r.Seen.add(now)
+	r.Failed.add(now)
+	if r.over(now) {
+		r.Failing, r.Held = now, time.Time{}
+	} else if r.Held.IsZero() && now.Sub(r.Failing) >= apart {
+		r.Held = now
 	}
-	h.failed.Add(key, f)
 }
 
-// over says that f no longer counts: the hold has passed, after which it takes
-// two new failures, or the second failure never came.
-func (f failure) over(now instant) bool {
-	if f.held {
-		return !now.within(hold, f.since)
+// over says that the failures no longer count: there are none, or the hold has
+// passed, after which it takes two new ones, or the second never came.
+func (r *ClientRecord) over(now time.Time) bool {
+	if !r.Held.IsZero() {
+		return !within(now, hold, r.Held)
 	}
-	return !now.within(pending, f.first)
+	return !within(now, pending, r.Failing)
 }
 
 // Succeeded notes a handshake with this client that was completed, and whether
-// its key exchange was forward secret (ECDHE; always so in TLS 1.3).
+// its key exchange was forward secret (ECDHE; always so in TLS 1.3). It is
+// Secured for those who know no more.
 func (h *Handshakes) Succeeded(address netip.Addr, hello string, forwardSecret bool) {
-	key := h.names.client(address, hello)
-	now := h.instant()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f, failed := h.failed.Peek(key)
-	h.failed.Remove(key)
-	h.completed.Add(key.address, now)
+	h.Secured(address, hello, Facts{ForwardSecret: forwardSecret})
+}
+
+// Secured notes a handshake with this client that was completed, and what it
+// came to.
+func (h *Handshakes) Secured(address netip.Addr, hello string, f Facts) {
+	now := h.m.now()
+	client, at := h.both(now, address, hello)
+	defer h.m.clients.mu.Unlock()
+	h.m.clients.change(client)
+	h.m.clients.change(at)
+	at.client().Seen.add(now)
+	at.client().Secured.add(now)
+	r := client.client()
+	r.Seen.add(now)
+	r.Habits.add(now, f)
 	switch {
-	case forwardSecret:
-		h.forwardSecret.Add(key, now)
-	case failed && f.held: // it has lost what it had
-		h.forwardSecret.Remove(key)
+	case f.ForwardSecret:
+		r.Expected = now
+	case !r.Held.IsZero(): // it has lost what it had
+		r.Expected = time.Time{}
 	}
+	r.Failing, r.Held = time.Time{}, time.Time{}
 }
 
 // UsedForwardSecrecy says that this client completed a handshake with forward
@@ -163,22 +108,9 @@ func (h *Handshakes) Succeeded(address netip.Addr, hello string, forwardSecret b
 // no longer held to it: its address is exempt from Avoid, so otherwise nothing
 // would ever get through, and weak encryption is better than none.
 func (h *Handshakes) UsedForwardSecrecy(address netip.Addr, hello string) bool {
-	key := h.names.client(address, hello)
-	now := h.instant()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if f, failed := h.failed.Get(key); failed && f.held && now.within(hold, f.since) {
-		return false
-	}
-	at, ok := h.forwardSecret.Get(key)
-	return ok && now.within(memoryOfFS, at)
-}
-
-func (h *Handshakes) instant() instant { return instant(h.now().Sub(h.start)) }
-
-// within says that at is at most d before now, and not in the future by more
-// than skew.
-func (now instant) within(d time.Duration, at instant) bool {
-	age := time.Duration(now - at)
-	return -skew <= age && age <= d
+	now := h.m.now()
+	e := h.m.clients.lock(now, clientRef(address, hello))[0]
+	defer h.m.clients.mu.Unlock()
+	r := e.client()
+	return within(now, memoryOfFS, r.Expected) && !within(now, hold, r.Held)
 }

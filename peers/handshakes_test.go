@@ -15,7 +15,6 @@ var (
 const (
 	mail  = "mail.example.org"
 	other = "other.example.org"
-	day   = 24 * time.Hour
 )
 
 // clock is turned by hand.
@@ -121,7 +120,7 @@ func TestASuccessVoidsAFailureEvenWhenTheExemptionIsForgotten(t *testing.T) {
 	s := tell(t)
 	s.Failed(alice, mail)
 	s.Succeeded(alice, mail, false)
-	for i := range capacity {
+	for i := range clientCapacity {
 		s.Succeeded(stranger(i), mail, false)
 	}
 	s.passes(time.Minute)
@@ -305,16 +304,23 @@ func TestOneClientHasManySpellings(t *testing.T) {
 	}
 }
 
-func TestAClockSetBackEndsEveryMemory(t *testing.T) {
+func TestAClockSetBackMakesThePastNow(t *testing.T) {
 	s := tell(t)
 	s.failsTwice(alice, mail)
 	s.Succeeded(bob, mail, true)
-	s.failsTwice(bob, mail)
 	s.passes(-365 * day)
+	s.notOffered(alice, mail)
+	s.usedForwardSecrecy(bob, mail, true)
+	s.passes(hold)
+	s.notOffered(alice, mail)
+	s.passes(time.Second)
 	s.offered(alice, mail)
+	s.passes(exemption - hold - 2*time.Minute)
+	s.failsTwice(bob, mail)
+	s.offered(bob, mail) // exempt until now
+	s.passes(day)
 	s.usedForwardSecrecy(bob, mail, false)
-	s.notOfferedAfterTwoNewFailures(alice)
-	s.notOfferedAfterTwoNewFailures(bob) // its exemption is void
+	s.notOfferedAfterTwoNewFailures(bob)
 }
 
 func (s *story) notOfferedAfterTwoNewFailures(address netip.Addr) {
@@ -326,11 +332,16 @@ func (s *story) notOfferedAfterTwoNewFailures(address netip.Addr) {
 	s.notOffered(address, mail)
 }
 
-func TestAFirstFailureBeforeTheClockWasSetBackIsVoid(t *testing.T) {
+func TestTheMinuteIsCountedAnewWhenTheClockWasSetBack(t *testing.T) {
 	s := tell(t)
 	s.Failed(alice, mail)
 	s.passes(-day)
-	s.notOfferedAfterTwoNewFailures(alice)
+	s.offered(alice, mail)
+	s.Failed(alice, mail)
+	s.offered(alice, mail)
+	s.passes(time.Minute)
+	s.Failed(alice, mail)
+	s.notOffered(alice, mail)
 }
 
 func TestASmallStepBackOfTheClockChangesNothing(t *testing.T) {
