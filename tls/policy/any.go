@@ -1,0 +1,39 @@
+package policy
+
+import (
+	"slices"
+
+	"postern/tls/level"
+)
+
+// Any is the decision for a server whose name is not known: it is one of the MX hosts that
+// all were decided for, and must satisfy what is asked of one of them (SEM 16 c). It is nil
+// when one of them may be spoken to in clear, so that nothing is asked.
+func Any(all []*Decision) *Decision {
+	var least *Decision
+	for _, d := range all {
+		if d.Err != nil {
+			return d
+		}
+		if least == nil || d.Level < least.Level {
+			least = d
+		}
+	}
+	if least == nil || !least.Level.Mandatory() {
+		return nil
+	}
+	d := *least
+	d.Reasons = slices.Clone(least.Reasons)
+	if d.Level >= level.Verify {
+		d.Names = slices.Clone(least.Names)
+		for _, other := range all {
+			for _, name := range other.Names {
+				if !slices.Contains(d.Names, name) {
+					d.Names = append(d.Names, name)
+				}
+			}
+		}
+	}
+	d.reason(d.Source, "the address is none of the MX hosts' that are known: the certificate must do for one of them")
+	return d.seal()
+}

@@ -1,0 +1,173 @@
+package policy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/tls/level"
+)
+
+const strongEnough = "TLS 1.2 or newer with forward secrecy"
+
+const (
+	maxShown = 3  // names in a text
+	maxName  = 80 // characters of each
+)
+
+// expected says what the decision asks for.
+func (d *Decision) expected() string {
+	switch d.Level {
+	case level.Fingerprint:
+		return expectedFingerprint(d.Fingerprints)
+	case level.DANE, level.DANEOnly:
+		return "a certificate that a TLSA record authenticates"
+	}
+	if len(d.Names) == 0 {
+		return "a certificate for a name, of which the rule has none for " + clean(d.Domain)
+	}
+	names := make([]string, 0, maxShown+1)
+	for _, n := range d.Names[:min(len(d.Names), maxShown)] {
+		if below, ok := strings.CutPrefix(n, "."); ok {
+			n = "a name below " + below
+		}
+		names = append(names, clean(n))
+	}
+	if more := len(d.Names) - len(names); more > 0 {
+		names = append(names, strconv.Itoa(more)+" more")
+	}
+	return "a certificate for " + strings.Join(names, " or ")
+}
+
+func expectedFingerprint(all []Fingerprint) string {
+	if len(all) == 0 {
+		return "a certificate with a fingerprint, of which the rule has none"
+	}
+	text := "a certificate with fingerprint " + all[0].String()
+	if len(all) > 1 {
+		text += " or one of " + strconv.Itoa(len(all)-1) + " others"
+	}
+	return text
+}
+
+// seen says what came instead: "self-signed certificate for localhost".
+func (d *Decision) seen(leaf *x509.Certificate, found trust) string {
+	text := "certificate for " + describeNames(leaf)
+	if d.Level == level.Fingerprint {
+		return text + " with fingerprint " + FingerprintOf(leaf, len(d.Fingerprints) > 0 && d.Fingerprints[0].PublicKey).String()
+	}
+	switch {
+	case found.ok:
+		return text
+	case found.flaw == selfSigned:
+		return selfSigned + " " + text
+	}
+	return text + " " + found.flaw
+}
+
+// describeNames lists what the certificate is for, as far as it fits into a reply.
+func describeNames(c *x509.Certificate) string {
+	names := c.DNSNames
+	for _, ip := range c.IPAddresses {
+		names = append(names[:len(names):len(names)], ip.String())
+	}
+	switch {
+	case len(names) == 0 && c.Subject.CommonName != "":
+		return clean(c.Subject.CommonName) + " (common name)"
+	case len(names) == 0:
+		return "nobody"
+	}
+	shown := make([]string, 0, maxShown)
+	for _, n := range names[:min(len(names), maxShown)] {
+		shown = append(shown, clean(n))
+	}
+	text := strings.Join(shown, ", ")
+	if more := len(names) - len(shown); more > 0 {
+		text += " and " + strconv.Itoa(more) + " more"
+	}
+	return text
+}
+
+const selfSigned = "self-signed"
+
+// flaw says in words what crypto/x509 objected to, to be read behind "certificate for …".
+func flaw(chain []*x509.Certificate, err error, at time.Time) string {
+	leaf := chain[0]
+	var invalid x509.CertificateInvalidError
+	var system x509.SystemRootsError
+	switch {
+	case errors.As(err, &system):
+		return "that cannot be verified: the system's trusted roots cannot be loaded"
+	case errors.As(err, &invalid):
+		return describeInvalid(chain, invalid, at)
+	case bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
+		return selfSigned
+	}
+	if issuer := leaf.Issuer.CommonName; issuer != "" {
+		return "from " + clean(issuer) + ", which leads to no trusted root"
+	}
+	return "which leads to no trusted root"
+}
+
+func describeInvalid(chain []*x509.Certificate, e x509.CertificateInvalidError, at time.Time) string {
+	switch e.Reason {
+	case x509.Expired:
+		return describeDates(chain, at)
+	case x509.IncompatibleUsage:
+		return "that is not for TLS servers"
+	case x509.CANotAuthorizedForThisName, x509.CANotAuthorizedForExtKeyUsage, x509.NameConstraintsWithoutSANs, x509.UnconstrainedName:
+		return "from an authority that may not issue it"
+	case x509.NotAuthorizedToSign, x509.TooManyIntermediates, x509.NameMismatch:
+		return "from a certificate that is no authority for it"
+	}
+	return "that is not valid: " + clean(e.Error())
+}
+
+// describeDates tells the leaf's dates apart from those of an authority; crypto/x509 calls
+// both ends "expired".
+func describeDates(chain []*x509.Certificate, at time.Time) string {
+	for i, c := range chain {
+		which := ""
+		if i > 0 {
+			which = "whose authority is "
+		}
+		switch {
+		case at.After(c.NotAfter) && i == 0:
+			return "that expired" + on(" on ", c.NotAfter)
+		case at.After(c.NotAfter):
+			return which + "expired" + on(" on ", c.NotAfter)
+		case at.Before(c.NotBefore) && i == 0:
+			return "that is not valid before" + on(" ", c.NotBefore)
+		case at.Before(c.NotBefore):
+			return which + "not valid before" + on(" ", c.NotBefore)
+		}
+	}
+	return "from an authority that is out of date"
+}
+
+func describeStrength(state *tls.ConnectionState) string {
+	return tls.VersionName(state.Version) + " with " + tls.CipherSuiteName(state.CipherSuite)
+}
+
+// clean makes what a stranger wrote fit for a reply line and a log: printable ASCII, and
+// not long.
+func clean(s string) string {
+	long := len(s) > maxName
+	if long {
+		s = s[:maxName]
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	if long {
+		s += "..."
+	}
+	return s
+}

@@ -1,0 +1,144 @@
+package policy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"postern/tls/grade"
+	"postern/tls/level"
+)
+
+// Trust is what is known of the other end, in Postfix's four words.
+type Trust uint8
+
+// The words, ordered.
+const (
+	Anonymous Trust = iota // no certificate
+	Untrusted              // a certificate that leads to no trusted root, or is out of date
+	Trusted                // a chain to a trusted root, for another name
+	Verified               // and for the right name, or a fingerprint that the operator gave
+)
+
+var trustNames = [...]string{Anonymous: "Anonymous", Untrusted: "Untrusted", Trusted: "Trusted", Verified: "Verified"}
+
+// String returns the word as Postfix logs it.
+func (t Trust) String() string {
+	if int(t) < len(trustNames) {
+		return trustNames[t]
+	}
+	return fmt.Sprintf("Trust(%d)", uint8(t))
+}
+
+// Verdict is what came of a handshake. The zero value is that of no TLS at all.
+type Verdict struct {
+	Trust   Trust
+	Valid   bool   // chain, dates and the MX host's own name are all right: what is remembered (SEM 32)
+	Met     bool   // what the decision asks is there
+	Matched string // the certificate's name, or its fingerprint, that makes it Verified
+
+	Expected string // when not Met: "a certificate for mx.example.com"
+	Seen     string // when not Met, not Verified, or Grace: "self-signed certificate for localhost"; printable ASCII
+	Grace    bool   // met only because of Decision.Grace; Trust is Verified, and Valid false
+	Would    string // why Decision.Observed would have refused it; "" if it would not, or is nil
+}
+
+// Judge says whether a connection is what the decision asks for. It depends on its arguments
+// alone (and remembers what chains came to), and asks of a resumed session what it asks
+// of a new one. At levels up to encrypt any certificate will do, and is judged by the name
+// of the MX host all the same.
+//
+// A mandatory level is met by TLS 1.2 or newer with forward secrecy only, so that a state without Version
+// meets none. The state must be that of a completed handshake, or come from VerifyConnection, in which case the
+// verdict counts once the handshake has completed: until then the peer has shown a certificate
+// and not yet that it is its own.
+func (d *Decision) Judge(state tls.ConnectionState, now time.Time) Verdict {
+	v := d.judge(&state, now)
+	if d.Observed != nil {
+		if w := d.Observed.judge(&state, now); !w.Met {
+			v.Would = (&Violation{d.Observed, w}).Error()
+		}
+	}
+	return v
+}
+
+func (d *Decision) judge(state *tls.ConnectionState, now time.Time) Verdict {
+	var v Verdict
+	chain := state.PeerCertificates
+	if len(chain) > 0 {
+		v = d.judgeChain(chain, now)
+	} else {
+		v.Seen = "no certificate"
+	}
+	strong := state.Version >= tls.VersionTLS12 && grade.ForwardSecret(state.Version, state.CipherSuite)
+	switch {
+	case d.Level <= level.May:
+		v.Met = true
+	case !strong:
+		// RFC 9325, 4.1. Config offers nothing else; a session from elsewhere could be resumed.
+		v.Expected, v.Seen, v.Grace = strongEnough, describeStrength(state), false
+	case d.Level == level.Encrypt:
+		v.Met = true
+	case d.Level == level.Fingerprint, d.Level == level.Verify, d.Level == level.Secure:
+		v.Met = v.Trust == Verified
+	default:
+		// DANE and DANEOnly are met by TLSA records, and a decision of this version has none.
+	}
+	if !v.Met && v.Expected == "" {
+		v.Expected = d.expected()
+	}
+	return v
+}
+
+// judgeChain fills everything but Met and Expected. The chain is not empty.
+func (d *Decision) judgeChain(chain []*x509.Certificate, now time.Time) (v Verdict) {
+	found := d.chains.verify(chain, d.Roots, 0, now)
+	v.Trust = Untrusted
+	if found.ok {
+		v.Trust = Trusted
+		_, v.Valid = matchCertificate(chain[0], []string{d.Host}, found.constrained)
+	}
+	if d.Level == level.Fingerprint {
+		v.Matched = d.matchFingerprint(chain[0])
+	} else if graced, ok := d.withGrace(chain, found, now); ok {
+		v.Matched, _ = matchCertificate(chain[0], d.judged(), graced.constrained)
+		v.Grace = v.Matched != "" && !found.ok
+	}
+	if v.Matched != "" {
+		v.Trust = Verified
+	}
+	if v.Matched == "" || v.Grace {
+		v.Seen = d.seen(chain[0], found)
+	}
+	return v
+}
+
+// judged are the names that make a trusted certificate Verified.
+func (d *Decision) judged() []string {
+	if d.Level < level.Verify && d.Host != "" {
+		return []string{d.Host}
+	}
+	return d.Names
+}
+
+// withGrace returns the verdict on the chain, or the one that it would get if its certificates
+// ended later by the grace: "merely expired" is a chain with no other flaw (SEM 32).
+func (d *Decision) withGrace(chain []*x509.Certificate, found trust, now time.Time) (trust, bool) {
+	if found.ok || d.Grace <= 0 {
+		return found, found.ok
+	}
+	graced := d.chains.verify(chain, d.Roots, d.Grace, now)
+	return graced, graced.ok
+}
+
+// matchFingerprint returns the fingerprint that the certificate has, or "". Only the
+// server's own certificate is looked at, as Postfix does: a fingerprint names a server.
+func (d *Decision) matchFingerprint(leaf *x509.Certificate) string {
+	for _, f := range d.Fingerprints {
+		if f == FingerprintOf(leaf, f.PublicKey) {
+			return f.String()
+		}
+	}
+	return ""
+}
