@@ -3,45 +3,163 @@ package resolve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"strings"
+	"syscall"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
-// ask puts a question to the servers in turn until one knows the answer, be
-// it that there is nothing. The time that is left is shared out, so that a
-// server that is down does not use up that of the next.
-func ask[T any](
-	ctx context.Context, servers []*net.Resolver, question func(context.Context, *net.Resolver) ([]T, error),
-) ([]T, Status) {
-	for i, server := range servers {
-		turn, cancel := share(ctx, len(servers)-i)
-		answers, err := question(turn, server)
-		cancel()
-		if status := statusOf(err); status != TempUnavailable {
-			return answers, status
+// ask puts a question to the servers in turn until one answers it, be it that
+// there is nothing. One that gave no sign of life is asked a second time, with
+// more patience: a datagram may have been lost, or the answer be far away. One
+// that cannot answer is not.
+//
+// What is asked to validate the answer is asked in between, by the same
+// goroutine: it needs no slot of its own.
+func (r *Resolver) ask(ctx context.Context, q question, check checker) *answer {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return r.fails(q, nil, errors.New("too many questions on their way"))
+	}
+	return r.askAll(ctx, q, check)
+}
+
+func (r *Resolver) askAll(ctx context.Context, q question, check checker) *answer {
+	all := r.servers.order()
+	why := make([]error, len(all))
+	for round := range rounds {
+		for i, s := range all {
+			if round > 0 && !silent(why[i]) || ctx.Err() != nil {
+				continue
+			}
+			a, err := r.askOne(ctx, s, q, r.servers.patience(len(all))<<round, check)
+			if err == nil {
+				return a
+			}
+			why[i] = err
 		}
 	}
-	return nil, TempUnavailable
+	a := r.fails(q, failures(all, why), ctx.Err())
+	a.doubted(why)
+	return a
 }
 
-// share returns a context with an n-th of the time that ctx has left.
-func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
+// doubted notes that an answer was there and is bogus. What one server has to
+// say for itself does not depend on which one was asked first: a good answer of
+// any is taken, and without it a bogus one weighs more than none.
+func (a *answer) doubted(why []error) {
+	for _, err := range why {
+		if d, ok := errors.AsType[*doubt](err); ok && d.security < a.security {
+			a.security, a.why, a.stripped = d.security, d.why, d.stripped
+			a.failure.Security, a.failure.Why = d.security, d.why
+			a.expires = a.since.Add(keepBogus)
+		}
 	}
-	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
 }
 
-// statusOf reads the error of a net.Resolver. Only NXDOMAIN and an empty
-// answer say that there is nothing; SERVFAIL, REFUSED, silence and answers
-// that cannot be read say nothing.
-func statusOf(err error) Status {
-	if err == nil {
-		return Found
+func failures(all []*server, why []error) (each []Failure) {
+	for i, s := range all {
+		if why[i] != nil {
+			each = append(each, Failure{s.text, strings.Map(graphic, inWords(why[i]))})
+		}
 	}
-	if failure, ok := errors.AsType[*net.DNSError](err); ok && failure.IsNotFound {
-		return Unavailable
+	return each
+}
+
+// graphic replaces what has no place in a line of a log: the names in the
+// certificate of a server get into errors.
+func graphic(r rune) rune {
+	if r < ' ' || r > '~' {
+		return '?'
 	}
-	return TempUnavailable
+	return r
+}
+
+func (r *Resolver) fails(q question, each []Failure, err error) *answer {
+	now := r.cache.now()
+	failure := &TemporaryError{Name: q.name, Type: dns.TypeToString[q.kind], Failures: each, Err: err}
+	failure.Why = failure.Error()
+	return &answer{question: q, target: q.name, trust: trust{why: failure.Why}, failure: failure, since: now, expires: now.Add(keepFailure)}
+}
+
+// askOne asks one server, without EDNS if that is what it does not understand.
+func (r *Resolver) askOne(ctx context.Context, s *server, q question, patience time.Duration, check checker) (*answer, error) {
+	if s.wrong != nil {
+		return nil, s.wrong
+	}
+	now := r.cache.now()
+	edns := s.takesEDNS(now)
+	m, err := s.exchange(ctx, r.dial, q, edns, patience)
+	if err == nil && edns && rejectsEDNS(m) {
+		if m, err = s.exchange(ctx, r.dial, q, false, patience); err == nil && understood(m) {
+			s.noEDNS(now)
+		}
+	}
+	if err != nil {
+		s.failed(now)
+		return nil, err
+	}
+	s.worked()
+	if !understood(m) {
+		return nil, refused(refusal(m))
+	}
+	a, why := read(m, q, now)
+	if why != "" {
+		return nil, refused(why)
+	}
+	a.server = s.text
+	if err := check(ctx, m, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func understood(m *dns.Msg) bool {
+	return m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError
+}
+
+// rejectsEDNS says whether the question may do better without EDNS
+// (RFC 6891, 7, and the servers that answer what they do not know in other ways).
+func rejectsEDNS(m *dns.Msg) bool {
+	return m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented || m.Rcode == dns.RcodeBadVers
+}
+
+// refused is what a server said instead of an answer, in words.
+type refused string
+
+func (r refused) Error() string { return string(r) }
+
+// silent says whether asking the same server again may help: nothing came from
+// it that was an answer.
+func silent(err error) bool {
+	_, said := errors.AsType[refused](err)
+	_, doubted := errors.AsType[*doubt](err)
+	return !said && !doubted
+}
+
+// inWords is the reason without addresses: the server's stands beside it.
+func inWords(err error) string {
+	var timeout net.Error
+	stray, strayed := errors.AsType[strayError](err)
+	switch {
+	case strayed && stray.error == nil:
+		return stray.Error()
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		if strayed {
+			return fmt.Sprintf("timeout, with %d stray datagrams,", stray.n)
+		}
+		return "timeout"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }

@@ -1,7 +1,6 @@
 package resolve
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 
@@ -9,53 +8,47 @@ import (
 )
 
 const (
-	capacity    = 4096             // clients
-	keep        = 60 * time.Second // a busy sender's sessions ask once a minute
-	keepFailure = 5 * time.Second  // TempUnavailable: soon asked again
+	keepMost    = 24 * time.Hour  // whatever the TTL says
+	keepNothing = 3 * time.Hour   // what does not exist (RFC 2308, 5: one to three hours work well)
+	keepUnsaid  = 5 * time.Second // what does not exist, without an SOA record that says how long
+	keepFailure = 5 * time.Second // of all servers (RFC 2308, 7.1: not above five minutes)
+	keepBogus   = time.Minute     // what does not validate (STANDARDS 117)
 )
 
-// cache remembers the names of the latest clients. It does not know the TTLs
-// of the records, hence the short time.
+// cache remembers the latest answers for as long as they live.
 type cache struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	clients *simplelru.LRU[netip.Addr, entry]
-}
-
-type entry struct {
-	name  ClientName
-	since time.Time
+	answers *simplelru.LRU[question, *answer]
 }
 
 func newCache(now func() time.Time) *cache {
-	clients, err := simplelru.NewLRU[netip.Addr, entry](capacity, nil)
+	answers, err := simplelru.NewLRU[question, *answer](capacity, nil)
 	if err != nil {
 		panic(err) // only for a capacity that is not positive
 	}
-	return &cache{now: now, clients: clients}
+	return &cache{now: now, answers: answers}
 }
 
-func (c *cache) get(addr netip.Addr) (ClientName, bool) {
+// get returns an answer that is still alive, or nil.
+func (c *cache) get(q question) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.clients.Get(addr)
-	// An entry from the future is from before the clock was set back.
-	if age := c.now().Sub(e.since); !ok || age < 0 || age >= e.keep() {
-		return ClientName{}, false
+	a, ok := c.answers.Get(q)
+	// An answer from the future is from before the clock was set back.
+	if now := c.now(); !ok || now.Before(a.since) || !now.Before(a.expires) {
+		return nil
 	}
-	return e.name, true
+	return a
 }
 
-func (c *cache) put(addr netip.Addr, name ClientName) {
+// put keeps a, if it lives at all. It says when that began.
+func (c *cache) put(q question, a *answer) {
+	if !a.expires.After(a.since) {
+		return // TTL 0: for the callers of this moment alone (RFC 1035, 3.2.1)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clients.Add(addr, entry{name, c.now()})
-}
-
-func (e entry) keep() time.Duration {
-	if e.name.ReverseStatus == TempUnavailable || e.name.NameStatus == TempUnavailable {
-		return keepFailure
-	}
-	return keep
+	c.answers.Add(q, a)
 }

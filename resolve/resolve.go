@@ -1,186 +1,121 @@
-// Package resolve asks the DNS. Its signatures have plain types only, so that
-// nobody else needs to know which library does the asking.
-//
-// So far it answers one question: who is this client? An SMTP server names a
-// client by what its address says of itself (PTR), and believes that name only
-// if the name leads back to the address: whoever runs an address block can
-// write any name into its reverse zone, and a server that trusted it would
-// relay for anybody who calls himself its friend. A server behind a proxy
-// cannot find out by itself, so the proxy does and tells it (XCLIENT).
-//
-// What a name may look like is checked here: it goes into a command and into
-// message headers, and the owner of a reverse zone is free to put line ends
-// and brackets into it.
-//
-// Not done here: DNSSEC. The answers are as good as the path to the resolver.
 package resolve
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 )
 
-// Status says what became of a look-up. The zero value is no valid status.
-type Status int
-
-const (
-	// Found: the name is there.
-	Found Status = iota + 1
-	// Unavailable: the DNS says that there is none, or none that is well
-	// formed or leads back. XCLIENT: [UNAVAILABLE].
-	Unavailable
-	// TempUnavailable: the DNS could not say. XCLIENT: [TEMPUNAVAIL].
-	TempUnavailable
-)
-
-// String returns the status in a word, for logs.
-func (s Status) String() string {
-	switch s {
-	case Found:
-		return "found"
-	case Unavailable:
-		return "unavailable"
-	case TempUnavailable:
-		return "temporarily unavailable"
-	default:
-		return "unknown"
-	}
-}
-
-// ClientName is who a client is.
-type ClientName struct {
-	Reverse       string // what the PTR record says, without the final dot; empty unless found
-	Name          string // the same if it leads back to the address, else empty
-	ReverseStatus Status // of Reverse
-	NameStatus    Status // of Name
-}
-
-const (
-	limit    = 5 * time.Second // for all of one ClientName (SEM 10)
-	maxNames = 5               // PTR records that are tried; some hosts have hundreds
-)
-
-// unknown is the answer when the DNS could not be asked.
-var unknown = ClientName{ReverseStatus: TempUnavailable, NameStatus: TempUnavailable}
-
-// Resolver answers from a small cache and from the DNS. Its methods may be
-// called from any number of goroutines. New makes it.
+// Resolver answers from a bounded cache and from the DNS. Its methods may be
+// called from any number of goroutines. New and NewWith make it.
 type Resolver struct {
-	servers []*net.Resolver // asked in this order
+	servers *servers
+	hosts   *file[hostTable]
+	dial    dialer
 	cache   *cache
 	flights singleflight.Group
+	slots   chan struct{} // one for each question on its way
+
+	mode        Mode
+	anchors     Anchors
+	zones       *zones
+	zoneFlights singleflight.Group
+	tests       [2]string // names: a signed one and one that is not
 }
 
-// New returns a Resolver that asks these servers, each "address:port", the
-// next one when one gives no usable answer; without any it asks the system's,
-// as /etc/resolv.conf says. /etc/hosts is looked into first in both cases.
+// dialer connects to "udp" or "tcp" addresses, as net.Dialer does.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Options are what a Resolver is made of. The zero value is what the machine
+// has: the servers of /etc/resolv.conf, its hosts file, its clock and network.
+type Options struct {
+	// Servers are asked in this order, the next one when one gives no usable
+	// answer. Each is one of
+	//
+	//	192.0.2.53  192.0.2.53:53  [2001:db8::53]:53   UDP, and TCP for what is long
+	//	tls://192.0.2.53:853                           DNS over TLS (RFC 7858) to that address
+	//	tls://dns.example.net                          the same; the system looks the name up
+	//	tls://192.0.2.53#dns.example.net               the certificate is for this name
+	//	tls://192.0.2.53?pin-sha256=BASE64             or has this public key (RFC 7858, 4.2)
+	Servers []string
+	// Roots verify the certificates of DNS over TLS. nil: the system's.
+	Roots *x509.CertPool
+	// Dial makes the connections. nil: those of net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Now is the clock that TTLs are counted by. nil: time.Now.
+	Now func() time.Time
+	// Timeout is how long one server may take the first time it is asked. 0:
+	// 2 s, or less where there are many servers: the first round takes 5 s at
+	// most.
+	Timeout time.Duration
+	// Hosts and Resolvconf are the files. "": /etc/hosts and /etc/resolv.conf.
+	// They are read again when they have changed, and need not exist.
+	Hosts, Resolvconf string
+
+	// DNSSEC says how far answers are believed.
+	DNSSEC Mode
+	// Anchors are the keys that Validate believes. Zero: [IANA].
+	Anchors Anchors
+	// SignedName and UnsignedName are what SelfTest asks for. "": "ietf.org" and
+	// "google.com".
+	SignedName, UnsignedName string
+}
+
+const (
+	capacity   = 16384            // answers in the cache
+	maxSlots   = 512              // questions on their way: each has a socket
+	rounds     = 2                // how often a server is asked that gives no sign; it gets twice the time then
+	firstRound = 5 * time.Second  // for all servers together
+	tryTimeout = 2 * time.Second  // for one of them
+	flightTime = 20 * time.Second // for one question, all servers and CNAMEs included
+)
+
+// New returns a Resolver that asks these servers, written as in [Options];
+// without any it asks the system's. A server that is not well written fails
+// each question with the reason.
 func New(servers []string) *Resolver {
-	r := &Resolver{cache: newCache(time.Now)}
-	for _, address := range servers {
-		r.servers = append(r.servers, &net.Resolver{PreferGo: true, Dial: dialOnly(address)})
-	}
-	if len(servers) == 0 {
-		r.servers = []*net.Resolver{{PreferGo: true}}
-	}
-	return r
+	return build(Options{Servers: servers})
 }
 
-// dialOnly connects to address, whichever server of the system is meant.
-func dialOnly(address string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, address)
-	}
-}
-
-// ClientName looks up the name of the client at addr: its PTR record, then the
-// addresses of the name found there. It takes at most 5 s; what is not known
-// by then, or when ctx is done, is TempUnavailable. Answers are kept for 60 s,
-// failures for 5 s; callers that ask for the same address at the same time
-// share one look-up, which goes on when one of them gives up.
-//
-// Of several PTR records the first that leads back is taken, else the first
-// that is well formed. An IPv4 address mapped into IPv6 is looked up as IPv4.
-func (r *Resolver) ClientName(ctx context.Context, addr netip.Addr) ClientName {
-	addr = addr.Unmap().WithZone("")
-	if !addr.IsValid() {
-		return ClientName{ReverseStatus: Unavailable, NameStatus: Unavailable}
-	}
-	if name, ok := r.cache.get(addr); ok {
-		return name
-	}
-	flight := r.flights.DoChan(addr.String(), func() (any, error) {
-		// Not the caller's ctx: the others would lose their answer with it.
-		name := r.lookup(context.WithoutCancel(ctx), addr)
-		r.cache.put(addr, name)
-		return name, nil
-	})
-	select {
-	case result := <-flight:
-		return result.Val.(ClientName)
-	case <-ctx.Done():
-		return unknown
-	}
-}
-
-// lookup asks the DNS.
-func (r *Resolver) lookup(ctx context.Context, addr netip.Addr) ClientName {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	names, status := r.reverse(ctx, addr)
-	if status != Found {
-		return ClientName{ReverseStatus: status, NameStatus: status}
-	}
-	worst := Unavailable
-	for _, name := range names {
-		switch r.confirm(ctx, name, addr) {
-		case Found:
-			return ClientName{Reverse: name, Name: name, ReverseStatus: Found, NameStatus: Found}
-		case TempUnavailable:
-			worst = TempUnavailable
+// NewWith returns a Resolver made of o. The error says which server is not well
+// written.
+func NewWith(o Options) (*Resolver, error) {
+	r := build(o)
+	for _, s := range r.servers.fixed {
+		if s.wrong != nil {
+			return nil, s.wrong
 		}
 	}
-	return ClientName{Reverse: names[0], ReverseStatus: Found, NameStatus: worst}
+	return r, nil
 }
 
-// reverse returns the names that addr has by its PTR records, well formed and
-// few; at least one if the status is Found.
-func (r *Resolver) reverse(ctx context.Context, addr netip.Addr) ([]string, Status) {
-	names, status := ask(ctx, r.servers, func(ctx context.Context, server *net.Resolver) ([]string, error) {
-		names, err := server.LookupAddr(ctx, addr.String())
-		if names != nil {
-			// Names and an error mean that some were malformed and left out.
-			err = nil
-		}
-		return names, err
-	})
-	if names = wellFormed(names); status == Found && len(names) == 0 {
-		return nil, Unavailable
+func build(o Options) *Resolver {
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	return names, status
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Anchors.zones == nil {
+		o.Anchors = IANA()
+	}
+	return &Resolver{
+		mode: o.DNSSEC, anchors: o.Anchors, zones: newZones(),
+		tests:   [2]string{or(o.SignedName, "ietf.org"), or(o.UnsignedName, "google.com")},
+		servers: newServers(o),
+		hosts:   newFile(or(o.Hosts, "/etc/hosts"), parseHosts),
+		dial:    o.Dial,
+		cache:   newCache(o.Now),
+		slots:   make(chan struct{}, maxSlots),
+	}
 }
 
-// confirm says whether name leads back to addr.
-func (r *Resolver) confirm(ctx context.Context, name string, addr netip.Addr) Status {
-	network := "ip6"
-	if addr.Is4() {
-		network = "ip4"
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
 	}
-	addresses, status := ask(ctx, r.servers, func(ctx context.Context, server *net.Resolver) ([]netip.Addr, error) {
-		// The final dot keeps the search list of resolv.conf out of it.
-		return server.LookupNetIP(ctx, network, name+".")
-	})
-	if status != Found {
-		return status
-	}
-	for _, a := range addresses {
-		if a.Unmap().WithZone("") == addr {
-			return Found
-		}
-	}
-	return Unavailable
+	return text
 }
