@@ -60,6 +60,9 @@ func durationHint(name, text string) string {
 	case unit == "d" || strings.HasPrefix(unit, "day"):
 		days, _ := strconv.Atoi(number)
 		number, unit = strconv.Itoa(24*days), "h"
+	case unit == "w" || strings.HasPrefix(unit, "week"):
+		weeks, _ := strconv.Atoi(number)
+		number, unit = strconv.Itoa(7*24*weeks), "h"
 	case strings.HasPrefix(unit, "ms") || strings.HasPrefix(unit, "milli"):
 		unit = "ms"
 	case strings.ContainsRune("hms", rune(unit[0])):

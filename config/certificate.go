@@ -13,7 +13,7 @@ const certificateHelp = `certificate "mx" {
 func (d *decoder) addCertificate(c *Config, s *section) table {
 	cert := &Certificate{Name: s.label}
 	d.once(d.certificates, s)
-	d.certificates = append(d.certificates, written{s.label, s.labelRange})
+	d.certificates = append(d.certificates, written{s.name, s.label, s.labelRange})
 	return table{
 		fields: []field{
 			filePath("cert_file", &cert.CertFile),
@@ -28,10 +28,15 @@ func (d *decoder) addCertificate(c *Config, s *section) table {
 	}
 }
 
-// once reports a second block of the same name.
+// once reports a second block of the same name among those that must differ.
 func (d *decoder) once(earlier []written, s *section) {
 	for _, w := range earlier {
-		if w.name == s.label && s.label != "" {
+		switch {
+		case w.name != s.label || s.label == "":
+		case w.kind != s.name:
+			d.wrong(s.labelRange, w.kind+" and "+s.name+" of the name "+quote(s.label), "The "+w.kind+" is in line "+line(w.at)+", and both appear in the same logs and metrics: give this one a name of its own.")
+			return
+		default:
 			d.wrong(s.labelRange, "second "+s.name+" of the name "+quote(s.label), "The first one is in line "+line(w.at)+": give this one a name of its own.")
 			return
 		}

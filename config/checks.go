@@ -16,11 +16,7 @@ func line(at hcl.Range) string {
 // addInbound opens an inbound block, in the manner of addCertificate.
 func (d *decoder) addInbound(c *Config, s *section) table {
 	in := DefaultInbound(s.label)
-	earlier := make([]written, len(d.inbounds))
-	for i, src := range d.inbounds {
-		earlier[i] = written{src.in.Name, src.sec.labelRange}
-	}
-	d.once(earlier, s)
+	d.once(d.edges(), s)
 	d.inbounds = append(d.inbounds, &inboundSource{&in, s})
 	return in.table(d)
 }
@@ -31,9 +27,15 @@ func (d *decoder) checkFile(c *Config, s *section) {
 	if c.Hostname == fallbackHostname && !s.has("hostname") {
 		d.warn(s.at, "hostname is missing", `The name of this machine is not fully qualified, so postern calls itself `+fallbackHostname+`: write hostname = "mx1.example.org", the name that your MX record points to.`)
 	}
+	if len(d.inbounds) == 0 && len(d.outbounds) == 0 {
+		d.wrong(s.at, "no inbound and no outbound block", "Write\n"+indent(inboundHelp)+"\nfor mail that arrives, or for mail that leaves\n"+indent(outboundHelp))
+	}
 	for _, src := range d.inbounds {
 		d.checkCertificates(c, src)
 		c.Inbounds = append(c.Inbounds, *src.in)
+	}
+	for _, src := range d.outbounds {
+		c.Outbounds = append(c.Outbounds, src.out)
 	}
 	d.checkUnused(c)
 	d.checkListens(c, s)
@@ -80,7 +82,7 @@ func (d *decoder) checkCertificateNames(v value, known []string) {
 }
 
 func (d *decoder) checkUnused(c *Config) {
-	if len(c.Inbounds) == 0 {
+	if len(c.Inbounds) == 0 && len(c.Outbounds) == 0 {
 		return
 	}
 	for _, w := range d.certificates {

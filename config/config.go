@@ -32,6 +32,7 @@ type Config struct {
 	Resolver     Resolver
 	Certificates []Certificate // in the order of the file
 	Inbounds     []Inbound     // in the order of the file
+	Outbounds    []Outbound    // in the order of the file; there is at least one of the two kinds
 	Admin        Admin
 	Log          Log
 	// Warnings are "file:line: text", one per line of the file that is legal
@@ -41,9 +42,10 @@ type Config struct {
 
 // State says where what is remembered of peers is kept.
 type State struct {
-	Kind string // memory; bolt and redis are reserved names
-	Path string // of a bolt file
-	URL  string // of a Redis server
+	Kind    string // bolt | memory; redis is a reserved name
+	Path    string // absolute path of the file of bolt
+	URL     string // of a Redis server
+	Written bool   // there is a state block; false: this is the default
 }
 
 // Resolver says who is asked for DNS answers.
@@ -60,9 +62,11 @@ type Certificate struct {
 	SelfSigned []string // host names and addresses
 }
 
-// Admin is the HTTP listener for health, readiness and metrics. It only reads.
+// Admin says where postern can be asked, and told, about itself. One of the two
+// is there if the block is.
 type Admin struct {
-	Listen string // "host:port"; empty = none
+	Listen string // "host:port" for HTTP: health, readiness, metrics. It only reads; empty = none
+	Socket string // absolute path of a unix socket for what changes state; empty = none
 }
 
 // Log says how the log is written.
@@ -71,12 +75,12 @@ type Log struct {
 	Level  slog.Level
 }
 
-// Default returns what applies where a file says nothing: it has no inbound
-// and no certificate.
+// Default returns what applies where a file says nothing: it has no inbound,
+// no outbound and no certificate.
 func Default() *Config {
 	return &Config{
 		Hostname: systemHostname(),
-		State:    State{Kind: "memory"},
+		State:    State{Kind: "bolt", Path: defaultStatePath()},
 		Log:      Log{Format: "text", Level: slog.LevelInfo},
 	}
 }

@@ -58,7 +58,7 @@ func TestEveryWrittenValueArrives(t *testing.T) {
 	clear.Backend = Backend{Addresses: []string{"127.0.0.1:2525"}, Balance: "failover", ClientAddress: "xclient"}
 	want := &Config{
 		Hostname: "[192.0.2.1]",
-		State:    State{Kind: "memory"},
+		State:    State{Kind: "memory", Written: true},
 		Resolver: Resolver{Servers: []string{"127.0.0.1:53", "[::1]:5353"}},
 		Certificates: []Certificate{
 			{Name: "rsa", CertFile: "/etc/postern/tls/rsa.pem", KeyFile: "/etc/postern/rsa.key"},
@@ -110,9 +110,9 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	}
 }
 
-func TestDefaultHasNoInboundAndAUsableHostname(t *testing.T) {
+func TestDefaultHasNoWayInOrOutAndAUsableHostname(t *testing.T) {
 	c := Default()
-	if len(c.Inbounds) != 0 || c.State.Kind != "memory" || c.Log.Format != "text" {
+	if len(c.Inbounds) != 0 || len(c.Outbounds) != 0 || c.State.Kind != "bolt" || c.State.Written || c.Log.Format != "text" {
 		t.Errorf("got %+v", c)
 	}
 	if !validHost(c.Hostname, 2) {

@@ -25,10 +25,12 @@ type decoder struct {
 
 	certificates []written
 	inbounds     []*inboundSource
+	outbounds    []*outboundSource
 }
 
-// written is the name of a block and where it stands.
+// written is the kind and name of a block and where it stands.
 type written struct {
+	kind string
 	name string
 	at   hcl.Range
 }
@@ -37,6 +39,20 @@ type written struct {
 // across blocks need the places.
 type inboundSource struct {
 	in  *Inbound
+	sec *section
+}
+
+// outboundSource is the same for an outbound.
+type outboundSource struct {
+	out  Outbound
+	sec  *section
+	to   []*destinationSource
+	seen map[string]hcl.Range // patterns of destinations
+}
+
+// destinationSource is a destination and its block.
+type destinationSource struct {
+	Destination
 	sec *section
 }
 
@@ -158,7 +174,9 @@ func (d *decoder) readLabel(s *section, b *hclsyntax.Block, k block) {
 		d.wrong(b.DefRange(), k.name+" without a name", "Write a name behind it: "+k.name+` "`+exampleLabel(k.name)+`" { … }.`)
 	case k.labelled && len(b.Labels) > 1:
 		d.wrong(b.LabelRanges[1], k.name+" takes one name", "Remove "+quote(b.Labels[1])+".")
-	case k.labelled && !validLabel(b.Labels[0]):
+	case k.labelled && k.free && b.Labels[0] == "":
+		d.wrong(b.LabelRanges[0], k.name+" without a name", "Write "+k.name+` "`+exampleLabel(k.name)+`" { … }.`)
+	case k.labelled && !k.free && !validLabel(b.Labels[0]):
 		d.wrong(b.LabelRanges[0], "a name that cannot be used", "A name has 1 to 64 letters, digits, dots, hyphens or underscores: it appears in logs and metrics.")
 	case k.labelled:
 		s.label, s.labelRange = b.Labels[0], b.LabelRanges[0]
@@ -166,8 +184,13 @@ func (d *decoder) readLabel(s *section, b *hclsyntax.Block, k block) {
 }
 
 func exampleLabel(blockName string) string {
-	if blockName == "state" {
-		return "memory"
+	switch blockName {
+	case "state":
+		return "bolt"
+	case "outbound":
+		return "egress"
+	case "destination":
+		return "example.com"
 	}
 	return "mx"
 }

@@ -29,11 +29,11 @@ type Inbound struct {
 	Backend            Backend
 }
 
-// Limits bound what clients may use of us. Counts are per inbound; a client is
-// an IPv4 address or an IPv6 /64 (SEM 13).
+// Limits bound what clients may use of us. Counts are per inbound or outbound; a
+// client is an IPv4 address or an IPv6 /64 (SEM 13).
 type Limits struct {
 	Connections         int            // at the same time
-	PerClient           int            // at the same time and per client
+	PerClient           int            // at the same time and per client; 0 = no limit, of an outbound alone
 	Handshakes          int            // TLS handshakes per second in total; 0 = no limit
 	HandshakesPerClient int            // TLS handshakes per minute and client; 0 = no limit
 	MessageSize         int64          // octets; 0 = only the backend's own limit
@@ -44,14 +44,14 @@ type Limits struct {
 // Timeouts bound how long one step may take. The defaults are those of
 // RFC 5321, 4.5.3.2, where it names one.
 type Timeouts struct {
-	Connect  time.Duration // TCP connect to the backend
+	Connect  time.Duration // TCP connect to the backend or upstream
 	StartTLS time.Duration // one TLS handshake
 	Command  time.Duration // wait for the client's next command
 	Data     time.Duration // between two pieces of a message
 	Final    time.Duration // wait for the reply to the final dot
 	Session  time.Duration // whole session
-	Proxy    time.Duration // wait for the PROXY header
-	Route    time.Duration // of an outbound alone; an inbound takes it and has no use for it
+	Proxy    time.Duration // wait for the PROXY header; of an inbound alone
+	Route    time.Duration // all between a RCPT and its reply (SEM 19); of an outbound alone
 }
 
 // Backend is the mail server behind an inbound.
@@ -60,6 +60,14 @@ type Backend struct {
 	Balance       string   // failover | round-robin
 	ClientAddress string   // none | proxy-v1 | proxy-v2 | xclient (SEM 9)
 }
+
+const inboundHelp = `inbound "mx" {
+  listen = ["0.0.0.0:25", "[::]:25"]
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}`
 
 // DefaultInbound returns an inbound that holds the default of every attribute
 // that has one; Listen, Certificates, Backend.Addresses and
@@ -71,11 +79,15 @@ func DefaultInbound(name string) Inbound {
 		HandshakeMemory: true, BareNewline: "reject", TraceHeader: true,
 		ShutdownGrace: 30 * time.Second,
 		Limits:        Limits{Connections: 10000, PerClient: 50, MessageSize: 50 << 20, Errors: 20},
-		Timeouts: Timeouts{
-			Connect: 30 * time.Second, StartTLS: 30 * time.Second, Command: 5 * time.Minute,
-			Data: 3 * time.Minute, Final: 15 * time.Minute, Session: 2 * time.Hour, Proxy: 10 * time.Second, Route: 3 * time.Minute,
-		},
-		Backend: Backend{Balance: "failover"},
+		Timeouts:      defaultTimeouts(),
+		Backend:       Backend{Balance: "failover"},
+	}
+}
+
+func defaultTimeouts() Timeouts {
+	return Timeouts{
+		Connect: 30 * time.Second, StartTLS: 30 * time.Second, Command: 5 * time.Minute,
+		Data: 3 * time.Minute, Final: 15 * time.Minute, Session: 2 * time.Hour, Proxy: 10 * time.Second, Route: 3 * time.Minute,
 	}
 }
 
@@ -83,7 +95,7 @@ func DefaultInbound(name string) Inbound {
 func (in *Inbound) table(d *decoder) table {
 	return table{
 		fields: []field{
-			listen("listen", &in.Listen).needed(`Write listen = ["0.0.0.0:25", "[::]:25"].`),
+			listen("listen", &in.Listen, `["0.0.0.0:25", "[::]:25"]`).needed(`Write listen = ["0.0.0.0:25", "[::]:25"].`),
 			choice("tls", &in.TLS, "offer", "require", "implicit", "off"),
 			texts("certificates", &in.Certificates),
 			choice("grade", &in.Grade, "modern", "intermediate", "mail", "legacy"),
@@ -162,8 +174,8 @@ func (b *Backend) table() table {
 	var one string
 	return table{
 		fields: []field{
-			backendAddress("address", &one),
-			backendAddresses("addresses", &b.Addresses),
+			backendServer.address("address", &one),
+			backendServer.addresses("addresses", &b.Addresses),
 			choice("balance", &b.Balance, "failover", "round-robin"),
 			choice("client_address", &b.ClientAddress, "xclient", "proxy-v2", "proxy-v1", "none").
 				later("transparent", `this version of postern has no client_address = "transparent" yet: write "xclient", "proxy-v2", "proxy-v1" or "none"`).

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/hashicorp/hcl/v2"
@@ -55,7 +56,8 @@ func (e endpoint) reaches(target endpoint) bool {
 // listener is an address that the file listens on, and where it says so.
 type listener struct {
 	endpoint
-	at hcl.Range
+	at  hcl.Range
+	out bool // of an outbound
 }
 
 // checkListens compares all addresses that are listened on with each other and
@@ -63,16 +65,27 @@ type listener struct {
 func (d *decoder) checkListens(c *Config, file *section) {
 	var all []listener
 	for _, src := range d.inbounds {
-		for i, address := range src.in.Listen {
-			all = d.addListener(all, listener{parseEndpoint(address), src.sec.itemPlace("listen", i, len(src.in.Listen))})
-		}
+		all = d.addListeners(all, src.sec, src.in.Listen, false)
+	}
+	for _, src := range d.outbounds {
+		all = d.addListeners(all, src.sec, src.out.Listen, true)
 	}
 	if c.Admin.Listen != "" {
-		all = d.addListener(all, listener{parseEndpoint(c.Admin.Listen), file.blocks["admin"].place("listen")})
+		all = d.addListener(all, listener{endpoint: parseEndpoint(c.Admin.Listen), at: file.blocks["admin"].place("listen")})
 	}
 	for _, src := range d.inbounds {
 		d.checkLoops(src, all)
 	}
+	for _, src := range d.outbounds {
+		d.checkSmarthostLoops(src, all)
+	}
+}
+
+func (d *decoder) addListeners(all []listener, s *section, addresses []string, out bool) []listener {
+	for i, address := range addresses {
+		all = d.addListener(all, listener{parseEndpoint(address), s.itemPlace("listen", i, len(addresses)), out})
+	}
+	return all
 }
 
 func (d *decoder) addListener(all []listener, l listener) []listener {
@@ -91,21 +104,46 @@ func (e endpoint) String() string {
 }
 
 // checkLoops finds a backend that is postern itself: every message would go
-// round until the connections run out.
+// round until the connections run out, or, by an outbound, back to the world.
 func (d *decoder) checkLoops(src *inboundSource, all []listener) {
 	backend := src.sec.blocks["backend"]
 	for i, address := range src.in.Backend.Addresses {
-		for _, l := range all {
-			if !l.reaches(parseEndpoint(address)) {
-				continue
-			}
-			d.wrong(backend.backendPlace(i, len(src.in.Backend.Addresses)), "the backend is postern itself: "+address, "Line "+line(l.at)+" listens there, so mail would go round in circles: let the mail server listen on a port of its own, as in \"127.0.0.1:2525\".")
-			break
+		l, found := listensAt(address, all)
+		at := backend.backendPlace(i, len(src.in.Backend.Addresses))
+		switch {
+		case found && l.out:
+			d.wrong(at, "the backend is postern's outbound: "+address, "Line "+line(l.at)+" listens there and sends on whatever it gets, so postern would relay for the whole world: write the address of your mail server.")
+		case found:
+			d.wrong(at, "the backend is postern itself: "+address, "Line "+line(l.at)+" listens there, so mail would go round in circles: let the mail server listen on a port of its own, as in \"127.0.0.1:2525\".")
 		}
 	}
 }
 
-// backendPlace returns where the i-th of n addresses of a backend stands.
+// checkSmarthostLoops finds a smarthost that is an outbound of postern itself
+// (SEM 24); an inbound is a legitimate destination.
+func (d *decoder) checkSmarthostLoops(src *outboundSource, all []listener) {
+	if src.out.Smarthost == nil {
+		return
+	}
+	outbounds := slices.DeleteFunc(slices.Clone(all), func(l listener) bool { return !l.out })
+	for i, address := range src.out.Smarthost.Addresses {
+		if l, found := listensAt(address, outbounds); found {
+			at := src.sec.blocks["smarthost"].backendPlace(i, len(src.out.Smarthost.Addresses))
+			d.wrong(at, "the smarthost is postern itself: "+address, "Line "+line(l.at)+" listens there, so mail would go round in circles: write the address of the server that delivers it.")
+		}
+	}
+}
+
+func listensAt(address string, all []listener) (listener, bool) {
+	i := slices.IndexFunc(all, func(l listener) bool { return l.reaches(parseEndpoint(address)) })
+	if i < 0 {
+		return listener{}, false
+	}
+	return all[i], true
+}
+
+// backendPlace returns where the i-th of n addresses of a backend or smarthost
+// stands.
 func (s *section) backendPlace(i, n int) hcl.Range {
 	if s.has("address") {
 		return s.place("address")

@@ -13,29 +13,36 @@ func prefixes(name string, target *[]netip.Prefix) field {
 }
 
 func parsePrefix(v value, text string) (netip.Prefix, bool) {
+	p, summary, detail := readPrefix(text)
+	if summary != "" {
+		v.wrong(summary, detail)
+	}
+	return p, summary == ""
+}
+
+// readPrefix returns the network of a text, or what is wrong with it and what to
+// write instead.
+func readPrefix(text string) (p netip.Prefix, summary, detail string) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), true
+		return netip.PrefixFrom(a, a.BitLen()), "", ""
 	}
 	p, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil:
-		v.wrong("not a network: "+quote(text), `Write an address with the length of its prefix, or one address: "10.0.0.0/8", "2001:db8::/32", "192.0.2.7".`)
-		return netip.Prefix{}, false
+		return p, "not a network: " + quote(text), `Write an address with the length of its prefix, or one address: "10.0.0.0/8", "2001:db8::/32", "192.0.2.7".`
 	case p.Addr().Is4In6():
-		v.wrong("an IPv4 network in IPv6 notation: "+quote(text), `Write the IPv4 network itself, as in "10.0.0.0/8".`)
-		return netip.Prefix{}, false
+		return p, "an IPv4 network in IPv6 notation: " + quote(text), `Write the IPv4 network itself, as in "10.0.0.0/8".`
 	case p != p.Masked():
-		v.wrong("the address has bits behind its prefix: "+quote(text), "Write "+quote(p.Masked().String())+" for the network, or "+quote(p.Addr().String())+" for that one address.")
-		return netip.Prefix{}, false
+		return p, "the address has bits behind its prefix: " + quote(text), "Write " + quote(p.Masked().String()) + " for the network, or " + quote(p.Addr().String()) + " for that one address."
 	}
-	return p, true
+	return p, "", ""
 }
 
-// listen is a list of addresses to listen on; there must be one.
-func listen(name string, target *[]string) field {
+// listen is a list of addresses to listen on, such as example; there must be one.
+func listen(name string, target *[]string, example string) field {
 	return field{name: name, read: func(v value) {
-		*target = each(v, `at least one address: listen = ["0.0.0.0:25", "[::]:25"]`, parseListen)
+		*target = each(v, "at least one address: listen = "+example, parseListen)
 	}}
 }
 
@@ -102,36 +109,56 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text[:i], text[i+len(sep):], true
 }
 
-// backendAddress is the address of the only mail server behind an inbound.
-func backendAddress(name string, target *string) field {
+// A dialled is a kind of server that postern connects to, with examples for
+// diagnostics.
+type dialled struct {
+	name    string
+	instead string // of a unix socket
+	port    string
+	list    string
+}
+
+var (
+	backendServer = dialled{
+		name: "backend", instead: `let the mail server listen on loopback, "127.0.0.1:2525"`,
+		port: "2525", list: `["10.0.0.5:25", "10.0.0.6:25"]`,
+	}
+	smarthostServer = dialled{
+		name: "smarthost", instead: `"smtp.example.net:587"`,
+		port: "587", list: `["smtp1.example.net:587", "smtp2.example.net:587"]`,
+	}
+)
+
+// address is the address of the only such server.
+func (k dialled) address(name string, target *string) field {
 	return field{name: name, read: func(v value) {
 		if v.val.Type().IsTupleType() {
 			v.wrong("a list in place of one address", "Write addresses = "+v.source()+".")
 			return
 		}
 		if text, ok := v.text(); ok {
-			*target, _ = parseDial(v, text)
+			*target, _ = k.parse(v, text)
 		}
 	}}
 }
 
-// backendAddresses is a list of them; there must be one.
-func backendAddresses(name string, target *[]string) field {
+// addresses is a list of them; there must be one.
+func (k dialled) addresses(name string, target *[]string) field {
 	return field{name: name, read: func(v value) {
-		*target = each(v, `at least one address: addresses = ["10.0.0.5:25", "10.0.0.6:25"]`, parseDial)
+		*target = each(v, `at least one address: addresses = `+k.list, k.parse)
 	}}
 }
 
-// parseDial checks host:port with a host that can be connected to.
-func parseDial(v value, text string) (string, bool) {
+// parse checks host:port with a host that can be connected to.
+func (k dialled) parse(v value, text string) (string, bool) {
 	if strings.HasPrefix(text, "unix:") || strings.HasPrefix(text, "/") {
-		v.wrong("a unix socket cannot be a backend", `Write host:port: let the mail server listen on loopback, "127.0.0.1:2525".`)
+		v.wrong("a unix socket cannot be a "+k.name, "Write host:port: "+k.instead+".")
 		return "", false
 	}
 	host, port, err := net.SplitHostPort(text)
 	switch {
 	case err != nil:
-		v.wrong("not an address with a port: "+quote(text), addressHint(text, "2525"))
+		v.wrong("not an address with a port: "+quote(text), addressHint(text, k.port))
 		return "", false
 	case !validPort(port, 1):
 		v.wrong("not a port: "+quote(port), "Write the number of the port that the mail server listens on, 1 to 65535.")
@@ -145,10 +172,10 @@ func parseDial(v value, text string) (string, bool) {
 	case err == nil:
 		return net.JoinHostPort(a.String(), port), true
 	case !validHost(strings.ReplaceAll(host, "_", "x"), 1): // container networks have names with underscores
-		v.wrong("not a host: "+quote(host), addressHint("", "2525"))
+		v.wrong("not a host: "+quote(host), addressHint("", k.port))
 		return "", false
 	}
-	return text, true
+	return strings.ToLower(text), true
 }
 
 // resolverServers is a list of DNS servers by address; the port is 53 where

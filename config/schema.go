@@ -24,6 +24,7 @@ type field struct {
 type block struct {
 	name     string
 	labelled bool // it has a name, as in inbound "mx"
+	free     bool // any text is a name: open looks at it
 	many     bool
 	need     string               // what to write when there is none; "" = there may be none
 	no       string               // as in field
@@ -60,32 +61,14 @@ func (c *Config) table(d *decoder) table {
 			{name: "state", labelled: true, open: func(s *section) table { return stateTable(&c.State, s) }},
 			{name: "resolver", open: func(*section) table { return c.Resolver.table() }},
 			{name: "certificate", labelled: true, many: true, open: func(s *section) table { return d.addCertificate(c, s) }},
-			{
-				name: "inbound", labelled: true, many: true, open: func(s *section) table { return d.addInbound(c, s) },
-				need: "inbound \"mx\" {\n  listen = [\"0.0.0.0:25\", \"[::]:25\"]\n  backend {\n    address        = \"127.0.0.1:2525\"\n    client_address = \"xclient\"\n  }\n}",
-			},
+			{name: "inbound", labelled: true, many: true, open: func(s *section) table { return d.addInbound(c, s) }},
+			{name: "outbound", labelled: true, many: true, open: func(s *section) table { return d.addOutbound(s) }},
 			{name: "admin", open: func(*section) table { return c.Admin.table() }},
 			{name: "log", open: func(*section) table { return c.Log.table() }},
-			{name: "outbound", labelled: true, many: true, no: notYet("outbound", "remove the block")},
 			{name: "telemetry", no: notYet("telemetry block", "remove it; metrics are served at /metrics of admin { listen }")},
 		},
 		check: func(s *section) { d.checkFile(c, s) },
 	}
-}
-
-func stateTable(st *State, s *section) table {
-	kinds := []string{"memory"}
-	switch s.label {
-	case "memory":
-		st.Kind = "memory"
-		return table{}
-	case "bolt", "redis":
-		s.d.wrong(s.labelRange, "not available yet", notYet("state "+quote(s.label), `write state "memory" {}, or remove the block: what is remembered then lasts until the next restart`)+".")
-	case "":
-	default:
-		s.d.wrong(s.labelRange, "unknown kind of state "+quote(s.label), suggest(s.label, kinds))
-	}
-	return table{closed: true}
 }
 
 func (r *Resolver) table() table {
@@ -93,13 +76,6 @@ func (r *Resolver) table() table {
 		resolverServers("servers", &r.Servers),
 		refused("dnssec", notYet("DNSSEC", "remove the line")),
 		refused("trust_anchors", notYet("DNSSEC", "remove the line")),
-	}}
-}
-
-func (a *Admin) table() table {
-	return table{fields: []field{
-		listenOne("listen", &a.Listen).needed(`Write listen = "127.0.0.1:9025".`),
-		refused("socket", notYet("admin socket", "remove the line")),
 	}}
 }
 

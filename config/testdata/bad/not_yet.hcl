@@ -1,6 +1,6 @@
 hostname = "mx1.example.org"
-state "bolt" {
-  path = "/var/lib/postern/state.db"
+state "redis" {
+  url = "redis://127.0.0.1"
 }
 resolver {
   servers       = ["tls://dns.example:853"]
@@ -21,12 +21,12 @@ inbound "mx" {
   }
 }
 outbound "egress" {
-  listen = ["127.0.0.1:10025"]
-  level = "auto"
-}
-admin {
-  listen = "127.0.0.1:9025"
-  socket = "/run/postern/admin.sock"
+  listen  = ["127.0.0.1:10025"]
+  level   = "dane"
+  mta_sts = true
+  destination "example.com" {
+    level = "dane-only"
+  }
 }
 telemetry {
   otlp_endpoint = "http://127.0.0.1:4318"

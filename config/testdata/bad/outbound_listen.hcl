@@ -1,0 +1,4 @@
+hostname = "mx1.example.org"
+outbound "nowhere" {
+  listen = []
+}

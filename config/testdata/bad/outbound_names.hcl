@@ -1,0 +1,30 @@
+hostname = "mx1.example.org"
+certificate "mx" {
+  self_signed = ["mx1.example.org"]
+}
+inbound "mx" {
+  listen = ["127.0.0.1:2500"]
+  backend {
+    address        = "127.0.0.1:2525"
+    client_address = "xclient"
+  }
+}
+outbound "mx" {
+  listen = ["127.0.0.1:10025"]
+}
+outbound "egress" {
+  listen = ["127.0.0.1:2500"]
+}
+outbound "egress" {
+  listen = [":10025"]
+}
+inbound "egress" {
+  listen = ["127.0.0.1:2501"]
+  backend {
+    address        = "127.0.0.1:10025"
+    client_address = "xclient"
+  }
+}
+admin {
+  listen = "127.0.0.1:10025"
+}
