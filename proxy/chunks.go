@@ -172,8 +172,12 @@ func (s *inboundSession) stuffChunk(ch *chunked, size int64, last bool) error {
 		return s.endChunks(ch, last, bad, err)
 	}
 	s.tally.behind = s.down.r.Buffered() > 0
-	s.say(smtpwire.NewReply(250, "2.0.0", fmt.Sprintf("%d octets received", size)))
+	s.say(octetsReceived(size))
 	return nil
+}
+
+func octetsReceived(n int64) smtpwire.Reply {
+	return smtpwire.NewReply(250, "2.0.0", fmt.Sprintf("%d octets received", n))
 }
 
 // giveUp reports a message whose last chunk did not come.

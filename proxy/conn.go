@@ -16,7 +16,8 @@ type conn struct {
 	in, out int64
 	owner   *inboundSession // during a handshake, for Termination
 	greeted bool            // during a handshake: the ClientHello could be read
-	corked  bool
+	corked  bool            // writes are held until Close
+	lazy    bool            // writes are held until the next read
 	held    []byte
 
 	timer
@@ -24,6 +25,8 @@ type conn struct {
 
 	lend    func() []byte // during ReadLent
 	tryRead func(fd uintptr) bool
+	lent    []byte // what lend lent
+	bulk    bool   // the last read filled all that was lent
 	n       int
 	err     error
 }
@@ -41,6 +44,9 @@ func newConn(c net.Conn) *conn {
 
 // Read reads from the socket.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.lazy {
+		c.send()
+	}
 	if c.framed {
 		return c.readFramed(p)
 	}
@@ -52,7 +58,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write writes to the socket.
 func (c *conn) Write(p []byte) (int, error) {
-	if c.corked {
+	if c.corked || c.lazy {
 		c.held = append(c.held, p...)
 		return len(p), nil
 	}
@@ -65,6 +71,27 @@ func (c *conn) Write(p []byte) (int, error) {
 // cork holds what is written until Close: the last reply of a session and the end
 // of TLS leave in one write.
 func (c *conn) cork() { c.corked = true }
+
+// untilRead holds what is written until something is read: as a client of TLS, the
+// end of our handshake and the EHLO behind it leave in one write. An error of that
+// write is seen at the read.
+func (c *conn) untilRead(hold bool) {
+	if c.lazy = hold; !hold {
+		c.send()
+	}
+}
+
+// send writes what is held.
+func (c *conn) send() {
+	if len(c.held) > 0 {
+		held := c.held
+		c.held = nil
+		lazy := c.lazy
+		c.lazy = false
+		c.Write(held) // the peer's silence tells of a failure
+		c.lazy = lazy
+	}
+}
 
 // Close writes what is held and closes the socket.
 func (c *conn) Close() error {
@@ -85,9 +112,10 @@ func (c *conn) ReadLent(lend func() []byte) (int, error) {
 		return c.Read(lend())
 	}
 	c.keepPace()
-	c.lend, c.n = lend, 0
+	c.lend, c.lent, c.n = lend, nil, 0
 	err := c.wait()
-	c.lend = nil
+	c.bulk = c.n > lentFirst && c.n == len(c.lent)
+	c.lend, c.lent = nil, nil
 	c.in += int64(c.n)
 	if c.n == 0 && err == nil {
 		err = io.EOF
@@ -107,6 +135,9 @@ func (c *conn) wait() error {
 // try reads what is there. It says false when nothing is, and is called again
 // when that has changed.
 func (c *conn) try(fd uintptr) bool {
+	if c.lend != nil && c.bulk {
+		return c.tryBulk(int(fd))
+	}
 	b := blocks.Get().(*block)
 	if c.lend == nil {
 		n, err := retryRead(int(fd), b[:])
@@ -124,14 +155,28 @@ func (c *conn) try(fd uintptr) bool {
 		c.err = err
 		return err != syscall.EAGAIN
 	}
-	lent := c.lend()
-	c.n = copy(lent, b[:n])
-	if n == lentFirst && len(lent) > n { // there may be more
-		if k, err := retryRead(int(fd), lent[n:]); err == nil {
+	c.lent = c.lend()
+	c.n = copy(c.lent, b[:n])
+	if n == lentFirst && len(c.lent) > n { // there may be more
+		if k, err := retryRead(int(fd), c.lent[n:]); err == nil {
 			c.n += k
 		}
 	}
 	return true
+}
+
+// tryBulk is try for a peer that sends faster than we read: it is lent a buffer
+// at once, which it then waits with where that was a mistake.
+func (c *conn) tryBulk(fd int) bool {
+	if c.lent == nil {
+		c.lent = c.lend()
+	}
+	n, err := retryRead(fd, c.lent)
+	c.n = n
+	if n == 0 {
+		c.err = err
+	}
+	return n > 0 || err != syscall.EAGAIN
 }
 
 // lentFirst is the least that lend lends, in octets.

@@ -12,6 +12,13 @@
 // each, sends what has to be sent upstream in one write and answers the client
 // in one. Handlers return an answer and write nothing.
 //
+// An inbound and an outbound are the same session in two roles. An inbound dials
+// its backend when that is first needed, and relays. An outbound holds MAIL until a
+// recipient says where the message goes: then a Gateway finds the servers of the
+// destination, asks package policy how safe the connection must be, tries one server
+// after the other until that is met and the recipient taken, and the message streams to
+// one server, or in LMTP to the servers of many destinations at once.
+//
 // What is defended here: plaintext that is executed inside TLS, passwords in
 // clear, two messages out of one, a backend that takes everybody for a trusted
 // host, and every way to hold resources. The limits and the reasons stand

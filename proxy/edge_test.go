@@ -196,8 +196,13 @@ func (j *journal) Write(p []byte) (int, error) {
 // logged is the whole log once it holds text.
 func (e *edge) logged(text string) (log string) {
 	e.t.Helper()
-	e.watch.until(e.t, text+" in the log", func() bool {
-		log = e.log.b.String()
+	return e.log.once(e.t, text)
+}
+
+func (j *journal) once(t testing.TB, text string) (log string) {
+	t.Helper()
+	j.watch.until(t, text+" in the log", func() bool {
+		log = j.b.String()
 		return strings.Contains(log, text)
 	})
 	return log
@@ -212,6 +217,7 @@ type watcher struct {
 	failed   []Cause
 	messages []Message
 	sessions []Summary
+	tried    []Delivery
 	open     int // steps that were opened and not closed
 }
 
@@ -241,6 +247,10 @@ func (w *watcher) BackendFailed(_, _ string, c Cause) {
 
 func (w *watcher) Message(_ string, m Message) {
 	w.update(func() { w.messages = append(w.messages, m) })
+}
+
+func (w *watcher) Delivery(_ string, d Delivery) {
+	w.update(func() { w.tried = append(w.tried, d) })
 }
 
 func (w *watcher) Disconnected(_ string, s Summary) {

@@ -124,45 +124,63 @@ func hasParam(e smtpwire.Envelope, name string) (found bool) {
 // A refusal comes back for a parameter that was not offered, or that the
 // message is not the same without.
 func (s *inboundSession) adapt(c smtpwire.Command, e smtpwire.Envelope, known map[string]param) (line []byte, refusal smtpwire.Reply) {
-	if len(e.Params) == 0 {
-		return c.Line, refusal
-	}
 	offered := s.up.caps
 	if s.hello.offer != nil {
 		offered = s.hello.offer.caps
 	}
-	var keep []byte
-	dropped := false
-	e.Each(func(p smtpwire.Param) bool {
-		var drop bool
-		if drop, refusal = s.judge(p, known, offered); !drop {
-			keep = append(append(keep, ' '), p.Text...)
-		}
-		dropped = dropped || drop
-		return refusal.Code == 0
-	})
-	if !dropped {
-		return c.Line, refusal
+	if refusal = notOffered(e, known, offered); refusal.Code != 0 {
+		return nil, refusal
 	}
-	head := bytes.TrimRight(c.Line[:bytes.LastIndex(c.Line, e.Params)], " ")
-	return append(bytes.Clone(head), keep...), refusal
+	line, _, refusal = without(c.Line, e, func(p smtpwire.Param) (bool, smtpwire.Reply) { return carried(p, known, s.up.caps) })
+	return line, refusal
 }
 
-// judge decides on one parameter.
-func (s *inboundSession) judge(p smtpwire.Param, known map[string]param, offered *smtpwire.Capabilities) (drop bool, refusal smtpwire.Reply) {
-	what, ok := known[strings.ToUpper(string(p.Keyword))]
-	switch {
-	case !ok || !offered.Has(what.capability):
-		return false, replyParamUnknown
-	case p.Is("SIZE"):
-		if refusal = judgeSize(p, offered.Size()); refusal.Code != 0 {
-			return false, refusal
+// notOffered refuses parameters that were not offered (STANDARDS 37).
+func notOffered(e smtpwire.Envelope, known map[string]param, offered *smtpwire.Capabilities) (refusal smtpwire.Reply) {
+	e.Each(func(p smtpwire.Param) bool {
+		what, ok := known[strings.ToUpper(string(p.Keyword))]
+		switch {
+		case !ok || !offered.Has(what.capability):
+			refusal = replyParamUnknown
+		case p.Is("SIZE"):
+			refusal = judgeSize(p, offered.Size())
+		case p.Is("BODY") && !strings.EqualFold(string(p.Value), "8BITMIME") && !strings.EqualFold(string(p.Value), "7BIT"):
+			refusal = replyParamUnknown
 		}
-	case p.Is("BODY") && !strings.EqualFold(string(p.Value), "8BITMIME") && !strings.EqualFold(string(p.Value), "7BIT"):
-		return false, replyParamUnknown
+		return refusal.Code == 0
+	})
+	return refusal
+}
+
+// without is line less the parameters that drop says are to go, and the names of
+// those. A refusal of drop ends it.
+func without(line []byte, e smtpwire.Envelope, drop func(smtpwire.Param) (bool, smtpwire.Reply)) (out []byte, dropped []string, refusal smtpwire.Reply) {
+	if len(e.Params) == 0 {
+		return line, nil, refusal
 	}
+	var keep []byte
+	e.Each(func(p smtpwire.Param) bool {
+		var gone bool
+		if gone, refusal = drop(p); gone {
+			dropped = append(dropped, strings.ToUpper(string(p.Keyword)))
+		} else {
+			keep = append(append(keep, ' '), p.Text...)
+		}
+		return refusal.Code == 0
+	})
+	if len(dropped) == 0 {
+		return line, nil, refusal
+	}
+	head := bytes.TrimRight(line[:bytes.LastIndex(line, e.Params)], " ")
+	return append(bytes.Clone(head), keep...), dropped, refusal
+}
+
+// carried decides on one parameter that was offered, for a server that may lack
+// it.
+func carried(p smtpwire.Param, known map[string]param, caps *smtpwire.Capabilities) (drop bool, refusal smtpwire.Reply) {
+	what := known[strings.ToUpper(string(p.Keyword))]
 	switch {
-	case s.up.caps.Has(what.capability):
+	case caps.Has(what.capability):
 		return false, refusal
 	case what.droppable:
 		return true, refusal

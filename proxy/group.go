@@ -40,7 +40,9 @@ func (s *session) settle() error {
 	for _, a := range group {
 		switch {
 		case a.later != nil:
-			s.say(*a.later)
+			if s.say(*a.later); a.later.Code == 421 {
+				return end(CauseUpstreamGone, smtpwire.Reply{})
+			}
 		case !a.relay:
 			s.say(a.reply)
 		default:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"time"
+
+	"postern/tls/policy"
 )
 
 // Observer is told what happens on the listeners, for metrics and traces.
@@ -26,6 +28,8 @@ type Observer interface {
 	BackendFailed(listener, address string, why Cause)
 	// Message: the answer to one message was known.
 	Message(listener string, m Message)
+	// Delivery: what became of one attempt to hand a message to a server is known.
+	Delivery(listener string, d Delivery)
 	// Disconnected: the session that Connected announced is over.
 	Disconnected(listener string, s Summary)
 }
@@ -53,6 +57,32 @@ type Message struct {
 	Duration   time.Duration
 	Secured    bool  // came over TLS
 	Cause      Cause // empty when the backend's own reply was relayed
+}
+
+// Delivery is the outcome of one attempt to hand a message to a server. Names and
+// addresses are for logs and traces, never for the label of a metric.
+type Delivery struct {
+	Destination string
+	Host        string // empty: none was found
+	Address     string // empty: it was not reached
+
+	Decision *policy.Decision // nil: it did not come to one
+	TLS      string           // Postfix's word for it, as in "tls=may:none"
+	Trust    string           // Anonymous, Untrusted, Trusted or Verified; empty without TLS
+	Version  uint16           // 0: no TLS
+	Cipher   string
+	Group    tls.CurveID
+	Resumed  bool
+	Reused   bool   // the connection was kept from an earlier message
+	Clear    string // why there was no TLS although it was to be tried: not_offered, skip, fallback or failed; else empty
+
+	DNS, Connect, Handshake, SMTP time.Duration
+
+	Code       int    // of the reply that the client gets; 0 when it was gone
+	DSN        string // enhanced status code of that
+	Recipients int
+	Bytes      int64
+	Cause      Cause // empty: delivered
 }
 
 // Summary is what a session came to.
@@ -107,6 +137,24 @@ const (
 	CauseBackendXCLIENT  Cause = "backend_xclient"  // the client's address could not be conveyed
 	CauseBackendGone     Cause = "backend_gone"     // it closed, or timed out, within a session
 	CauseBackendReply    Cause = "backend_reply"    // its reply could not be read
+
+	CauseFrom             Cause = "from"              // outbound: the client is not in from
+	CauseNotRedirected    Cause = "not_redirected"    // outbound, route original: nobody redirected this connection to us
+	CauseOtherDestination Cause = "other_destination" // outbound, SMTP: a recipient of another destination, 452
+	CauseNoDomain         Cause = "no_domain"         // the recipient's domain does not exist, or takes no mail
+	CauseDNS              Cause = "dns"               // a look-up failed
+	CauseLoop             Cause = "loop"              // the server is ourselves
+	CauseNoHost           Cause = "no_host"           // no server of the destination could be tried
+	CauseRoute            Cause = "route"             // timeouts.route
+	CauseConcurrency      Cause = "concurrency"       // too many connections to the destination
+	CauseUpstreamGreeting Cause = "upstream_greeting" // the server's greeting or EHLO reply turned us away
+	CauseUpstreamGone     Cause = "upstream_gone"     // the server closed, or timed out
+	CauseUpstreamReply    Cause = "upstream_reply"    // the server refused
+	CauseNotCarried       Cause = "not_carried"       // the message needs an extension that the server lacks
+	CauseNoSTARTTLS       Cause = "no_starttls"       // not offered, and the level asks for it
+	CauseTLS              Cause = "tls"               // TLS failed
+	CauseCertificate      Cause = "certificate"       // the certificate does not meet the level
+	CausePolicy           Cause = "policy"            // what must be known of the destination could not be found out
 )
 
 // NoObserver is an Observer that does nothing.
@@ -131,6 +179,9 @@ func (NoObserver) BackendFailed(string, string, Cause) {}
 
 // Message implements Observer.
 func (NoObserver) Message(string, Message) {}
+
+// Delivery implements Observer.
+func (NoObserver) Delivery(string, Delivery) {}
 
 // Disconnected implements Observer.
 func (NoObserver) Disconnected(string, Summary) {}

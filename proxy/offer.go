@@ -115,6 +115,11 @@ func carriesMechanism(m string) bool {
 	return m != "EXTERNAL" && !strings.HasSuffix(m, "-PLUS")
 }
 
+// sizeOffer is SIZE with a limit in octets; 0 is none fixed (RFC 1870, 4).
+func sizeOffer(limit int64) smtpwire.Capability {
+	return smtpwire.Capability{Keyword: "SIZE", Params: strconv.FormatInt(limit, 10)}
+}
+
 func ehloReply(hostname string, list []smtpwire.Capability) smtpwire.Reply {
 	var b strings.Builder
 	b.WriteString("250-" + hostname + "\r\n")

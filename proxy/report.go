@@ -89,7 +89,7 @@ func (s *session) reportMessage(m *message) {
 	m.Duration = time.Since(m.start)
 	m.done(nil)
 	s.front.Observer.Message(s.front.Name, m.Message)
-	if !s.front.Log.Enabled(context.Background(), slog.LevelInfo) {
+	if !s.front.Log.Enabled(context.Background(), s.front.told) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 5)
@@ -97,7 +97,7 @@ func (s *session) reportMessage(m *message) {
 	if m.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(m.Cause)))
 	}
-	slog.New(s.story()).LogAttrs(context.Background(), slog.LevelInfo, "message", attrs...)
+	slog.New(s.story()).LogAttrs(context.Background(), s.front.told, "message", attrs...)
 }
 
 // logBackend writes why this client could not be taken to a backend.

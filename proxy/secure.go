@@ -25,6 +25,25 @@ type secured struct {
 	unproven bool // no command came inside TLS yet
 }
 
+// suiteNames are what tls.CipherSuiteName knows, which makes a list of all for each
+// name.
+var suiteNames = func() map[uint16]string {
+	names := make(map[uint16]string)
+	for _, list := range [][]*tls.CipherSuite{tls.CipherSuites(), tls.InsecureCipherSuites()} {
+		for _, s := range list {
+			names[s.ID] = s.Name
+		}
+	}
+	return names
+}()
+
+func suiteName(id uint16) string {
+	if name, ok := suiteNames[id]; ok {
+		return name
+	}
+	return tls.CipherSuiteName(id)
+}
+
 func (t secured) active() bool { return t.version != 0 }
 
 // secure is the step between the 220 to STARTTLS, or accept, and the first
@@ -54,7 +73,7 @@ func (s *inboundSession) secure(ctx context.Context) error {
 	s.down.over(t)
 	state := t.ConnectionState()
 	s.forget()
-	s.sec = secured{version: state.Version, suite: state.CipherSuite, cipher: tls.CipherSuiteName(state.CipherSuite),
+	s.sec = secured{version: state.Version, suite: state.CipherSuite, cipher: suiteName(state.CipherSuite),
 		group: state.CurveID, resumed: state.DidResume,
 		sni: traceSNI(state.ServerName), unproven: true, verdict: s.in.TLS.judgeClient(state.PeerCertificates)}
 	if len(state.PeerCertificates) > 0 {

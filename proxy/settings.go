@@ -37,6 +37,8 @@ type Front struct {
 	Log      *slog.Logger
 
 	kind string // what the configuration calls it: inbound or outbound
+	// told is the level of a message's line in the log: deliveries have their own.
+	told slog.Level
 }
 
 // named is what its lines in the log begin with.
@@ -139,7 +141,8 @@ type Timeouts struct {
 	Data     time.Duration // for a block of message data
 	Final    time.Duration // for the reply to a message
 	Session  time.Duration // after it, 421 at the next command
-	Connect  time.Duration // TCP, to the backend
+	Connect  time.Duration // TCP, to the server
+	Route    time.Duration // all between a RCPT and its reply, where the recipient decides where to (SEM 19)
 }
 
 // greetingTimeout is for greeting, XCLIENT and EHLO of the backend together:

@@ -47,6 +47,7 @@ func (u *upstream) reply() (smtpwire.Reply, error) {
 func (u *upstream) quit() {
 	u.w.Line([]byte("QUIT"))
 	u.conn.within(lookAfterClient, time.Time{})
+	u.conn.cork()
 	u.w.Flush()
 	u.close()
 }
@@ -60,7 +61,7 @@ var errEarlyReply = errors.New("the server spoke before the end of the message")
 
 // quiet is an error when the server has said something that was not asked for.
 func (u *upstream) quiet() error {
-	if u.conn.unread() {
+	if u.r.Buffered() > 0 || u.conn.unread() {
 		return errEarlyReply
 	}
 	return nil

@@ -32,7 +32,7 @@ var (
 )
 
 // Lender is a source that can wait for input without holding a buffer:
-// when there is something to read it calls lend, once, and reads into that.
+// when there is something to read, or sure to come, it calls lend, once, and reads into that.
 type Lender interface {
 	ReadLent(lend func() []byte) (int, error)
 }

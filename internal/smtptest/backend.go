@@ -1,6 +1,7 @@
 package smtptest
 
 import (
+	"crypto/tls"
 	"net"
 	"strings"
 	"sync"
@@ -29,6 +30,14 @@ type Script struct {
 	Die string
 	// Proxy says which version of PROXY header must come first; 0: none.
 	Proxy int
+	// TLS is what a handshake is made with; STARTTLS is offered where it is set. The
+	// phase before the handshake is "handshake"; inside TLS, "TLS EHLO" and the like
+	// are looked for in Replies, Hold and Die before "EHLO".
+	TLS *tls.Config
+	// Hidden: STARTTLS works, but is not offered.
+	Hidden bool
+	// Implicit: the handshake comes first.
+	Implicit bool
 }
 
 // Default is what a Backend offers.
@@ -52,10 +61,22 @@ type Backend struct {
 // NewBackend starts a backend that stops with the test.
 func NewBackend(t testing.TB, s Script) *Backend {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewBackendAt(t, "127.0.0.1:0", s)
+}
+
+// NewBackendAt is NewBackend at an address.
+func NewBackendAt(t testing.TB, addr string, s Script) *Backend {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatalf("smtptest: %v", err)
 	}
+	return NewBackendOn(t, l, s)
+}
+
+// NewBackendOn is NewBackend on a listener, which may be one without a network. Such a
+// backend cannot be started again.
+func NewBackendOn(t testing.TB, l net.Listener, s Script) *Backend {
 	b := &Backend{Addr: l.Addr().String(), t: t, changed: make(chan struct{})}
 	b.Play(s)
 	b.serve(l)
@@ -90,7 +111,7 @@ func (b *Backend) serve(l net.Listener) {
 
 func (b *Backend) take(c net.Conn) *Conn {
 	b.mu.Lock()
-	k := &Conn{Conn: c, b: b, script: b.script, stop: b.stop}
+	k := &Conn{Conn: c, stream: c, b: b, script: b.script, stop: b.stop}
 	b.conns = append(b.conns, k)
 	b.mu.Unlock()
 	b.note()

@@ -2,6 +2,7 @@ package smtptest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 // Conn is one connection of a Backend, and what was received on it.
 type Conn struct {
 	net.Conn
+	stream io.ReadWriter // the socket, or TLS on it
+	secure *tls.Conn
 	b      *Backend
 	script Script
 	stop   <-chan struct{}
@@ -90,7 +93,7 @@ func (c *Conn) update(f func()) {
 
 // Read keeps what it reads.
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.stream.Read(p)
 	if n > 0 {
 		c.update(func() { c.segments = append(c.segments, string(p[:n])) })
 	}
@@ -102,6 +105,9 @@ func (c *Conn) serve() {
 	defer c.Close()
 	c.r = bufio.NewReaderSize(c, 64<<10)
 	if c.script.Proxy > 0 && c.proxyHeader() != nil {
+		return
+	}
+	if c.script.Implicit && !c.handshake() {
 		return
 	}
 	if !c.phase("greeting", "", "220 gullible ESMTP") {
@@ -148,17 +154,27 @@ func (c *Conn) pair(ch byte) {
 // phase answers as the script says, else with reply. It says false where the
 // connection is at its end.
 func (c *Conn) phase(name, line, reply string) bool {
-	if hold := c.script.Hold[name]; hold != nil {
+	inner := name
+	if c.secure != nil {
+		inner = "TLS " + name
+	}
+	hold := c.script.Hold[inner]
+	if hold == nil {
+		hold = c.script.Hold[name]
+	}
+	if hold != nil {
 		select {
 		case <-hold:
 		case <-c.stop:
 			return false
 		}
 	}
-	if c.script.Die == name {
+	if c.script.Die == name || c.script.Die == inner {
 		return false
 	}
-	if r, ok := c.script.Replies[name]; ok {
+	if r, ok := c.script.Replies[inner]; ok {
+		reply = r
+	} else if r, ok := c.script.Replies[name]; ok {
 		reply = r
 	}
 	if c.script.Answer != nil {
@@ -169,7 +185,7 @@ func (c *Conn) phase(name, line, reply string) bool {
 	if reply == "" {
 		return true
 	}
-	_, err := io.WriteString(c.Conn, reply+"\r\n")
+	_, err := io.WriteString(c.stream, reply+"\r\n")
 	return err == nil && !strings.HasPrefix(reply, "421") && !strings.HasPrefix(reply, "221")
 }
 
@@ -177,7 +193,9 @@ func (c *Conn) execute(line string) bool {
 	word, args, _ := strings.Cut(line, " ")
 	switch verb := strings.ToUpper(word); verb {
 	case "EHLO":
-		return c.phase(verb, line, "250-gullible\r\n250-"+strings.Join(c.script.Capabilities, "\r\n250-")+"\r\n250 X-END")
+		return c.phase(verb, line, "250-gullible\r\n250-"+strings.Join(c.capabilities(), "\r\n250-")+"\r\n250 X-END")
+	case "STARTTLS":
+		return c.startTLS(line)
 	case "DATA":
 		return c.data(line)
 	case "BDAT":
@@ -191,6 +209,51 @@ func (c *Conn) execute(line string) bool {
 	default:
 		return c.phase(verb, line, "250 2.0.0 ok")
 	}
+}
+
+func (c *Conn) capabilities() []string {
+	if c.script.TLS == nil || c.script.Hidden || c.secure != nil {
+		return c.script.Capabilities
+	}
+	return append([]string{"STARTTLS"}, c.script.Capabilities...)
+}
+
+func (c *Conn) startTLS(line string) bool {
+	if c.script.TLS == nil {
+		return c.phase("STARTTLS", line, "502 5.5.1 no")
+	}
+	if !c.phase("STARTTLS", line, "220 2.0.0 ready") {
+		return false
+	}
+	if said := c.script.Replies["STARTTLS"]; said != "" && !strings.HasPrefix(said, "220") {
+		return true
+	}
+	return c.handshake()
+}
+
+func (c *Conn) handshake() bool {
+	if !c.phase("handshake", "", "") {
+		return false
+	}
+	t := tls.Server(c.Conn, c.script.TLS)
+	if t.Handshake() != nil {
+		return false
+	}
+	c.update(func() { c.secure = t })
+	c.stream = t
+	c.r = bufio.NewReaderSize(c, 64<<10)
+	return true
+}
+
+// Secured is the state of TLS; nil in clear.
+func (c *Conn) Secured() *tls.ConnectionState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.secure == nil {
+		return nil
+	}
+	state := c.secure.ConnectionState()
+	return &state
 }
 
 // data takes a message that ends at a dot between any two line ends.

@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"postern/peers"
+	"postern/smtpwire"
+	"postern/tls/policy"
+)
+
+// Explanation is what would be done with mail for a domain now, and why.
+type Explanation struct {
+	Domain  string // as the DNS knows it
+	Hosts   []HostExplanation
+	Refusal smtpwire.Reply // what a RCPT would be answered because there are no hosts; zero with hosts
+	Cause   Cause          // of the refusal
+}
+
+// HostExplanation is one server of a destination, in the order in which they are
+// tried.
+type HostExplanation struct {
+	Name         string
+	Port         uint16
+	Preference   uint16
+	Implicit     bool // TLS from the first octet
+	Addresses    []netip.Addr
+	AddressError error
+	Decision     *policy.Decision
+	Standing     peers.Standing
+	Failed       bool // it could not be used a moment ago, and is tried last
+	Own          bool // one of its addresses is an outbound of ours (SEM 24)
+}
+
+// Explain finds out where mail for a domain goes and what is asked of each server, by
+// the way that mail takes: nothing is dialled. With RouteOriginal the client chooses
+// the server; what is shown then is what holds for the mail exchangers of the domain.
+func (g *Gateway) Explain(ctx context.Context, domain string) Explanation {
+	name, refusal := domainOf([]byte("@" + domain))
+	e := Explanation{Domain: name, Refusal: refusal, Cause: CauseNoDomain}
+	if refusal.Code != 0 {
+		return e
+	}
+	dest, err := g.wouldRoute(ctx, name)
+	if err != nil {
+		var f *failure
+		if errors.As(err, &f) {
+			e.Refusal, e.Cause = f.reply, f.cause
+		}
+		return e
+	}
+	e.Cause = ""
+	for _, h := range g.failed.lastTried(dest.hosts) {
+		e.Hosts = append(e.Hosts, g.explainHost(ctx, h))
+	}
+	return e
+}
+
+func (g *Gateway) wouldRoute(ctx context.Context, domain string) (*destination, error) {
+	if g.o.Route == RouteSmarthost {
+		return g.routeSmarthost(ctx), nil
+	}
+	hosts, err := g.exchangers(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hosts {
+		h.decision = g.o.Policy.Decide(ctx, domain, h.name, h.port)
+	}
+	return &destination{domain: domain, hosts: hosts}, nil
+}
+
+func (g *Gateway) explainHost(ctx context.Context, h *host) HostExplanation {
+	x := HostExplanation{Name: h.name, Port: h.port, Preference: h.rank, Implicit: h.implicit, Decision: h.decision,
+		Standing: g.o.Peers.Standing(h.peer()), Failed: g.failed.recently(h)}
+	x.Addresses, x.AddressError = g.addresses(ctx, h)
+	for _, a := range x.Addresses {
+		x.Own = x.Own || g.ours(netip.AddrPortFrom(a, h.port))
+	}
+	return x
+}

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"postern/resolve"
+)
+
+// knownHosts remembers which addresses the mail exchangers of a domain had, for
+// connections that were redirected: between the client's look at the DNS and ours
+// the answer may have changed (SEM 16 a).
+type knownHosts struct {
+	mu     sync.Mutex
+	byName *simplelru.LRU[string, exchangersAt]
+}
+
+// exchangersAt are the exchangers of a domain, and where they were.
+type exchangersAt struct {
+	hosts []string // as of the last look
+	at    map[netip.Addr]string
+	seen  map[netip.Addr]time.Time
+}
+
+// maxKnown bounds the domains that are remembered, knownFor the time.
+const (
+	maxKnown = 16384
+	knownFor = 24 * time.Hour
+	// maxKnownHosts bounds the hosts that are looked up for one domain.
+	maxKnownHosts = 10
+)
+
+func newKnownHosts() *knownHosts {
+	lru, err := simplelru.NewLRU[string, exchangersAt](maxKnown, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &knownHosts{byName: lru}
+}
+
+// namesOf gives the exchangers of a domain with every address that was seen within
+// 24 hours. Where the DNS fails, what was seen before comes back with the error.
+func (k *knownHosts) namesOf(ctx context.Context, g *Gateway, domain string) (exchangersAt, error) {
+	now := time.Now()
+	found := exchangersAt{at: map[netip.Addr]string{}, seen: map[netip.Addr]time.Time{}}
+	hosts, err := g.exchangers(ctx, domain)
+	for i, h := range hosts {
+		found.hosts = append(found.hosts, h.name)
+		if i >= maxKnownHosts {
+			continue
+		}
+		answer, wrong := g.o.Resolver.Addresses(ctx, h.name, resolve.Both)
+		if wrong != nil {
+			continue // another host may have the address; if none has, it is not known
+		}
+		for _, a := range answer.Addrs {
+			found.at[a.Unmap()], found.seen[a.Unmap()] = h.name, now
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old, _ := k.byName.Get(domain)
+	for a, name := range old.at {
+		if _, again := found.at[a]; !again && now.Sub(old.seen[a]) < knownFor {
+			found.at[a], found.seen[a] = name, old.seen[a]
+		}
+	}
+	if err == nil {
+		k.byName.Add(domain, found)
+	}
+	return found, err
+}
