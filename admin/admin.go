@@ -1,16 +1,28 @@
 // Package admin is the HTTP server that answers questions about a running
-// postern: is it alive, does it want traffic, what are its numbers.
+// postern: is it alive, does it want traffic, what are its numbers, what does it
+// remember of other mail systems.
 //
-//	GET /         what there is
-//	GET /livez    200 as long as the process can answer at all
-//	GET /readyz   200 when mail can be taken, else 503 and one reason a line
-//	GET /metrics  the metrics, for Prometheus
+//	GET /              what there is
+//	GET /livez         200 as long as the process can answer at all
+//	GET /readyz        200 when mail can be taken, else 503 and one reason a line
+//	GET /metrics       the metrics, for Prometheus
+//	GET /peers         a line about each peer, as a JSON array
+//	GET /peers/NAME    all that is kept about one, as a JSON array; 404 when that is nothing
 //
-// It only reads: no request changes anything, so it needs no authentication.
-// What it tells is still nobody else's business: it is made for a loopback
-// address or a cluster's own network, which is for its caller to see to.
+// These only read: no request changes anything, so they need no authentication.
+// What they tell is still nobody else's business: they are made for a loopback
+// address or a cluster's own network, which is for the caller to see to.
 // Every phase of a request has a time limit and its size has a bound, so that
 // a stuck or hostile reader costs one connection for a minute, no more.
+//
+// A server whose Options say Control does more. It is for a unix socket, whose
+// mode says who may use it, and never for the network:
+//
+//	GET /explain?domain=NAME[&outbound=NAME]  what would be done with mail for NAME, as a JSON array
+//	DELETE /peers/NAME                        forgets: {"forgotten": 2}; 404 when there was nothing
+//
+// Explaining changes nothing either, but it makes postern ask the DNS in somebody
+// else's name. An error that is not plain text is {"error": "what"}.
 //
 // The difference of the first two matters to an orchestrator: a process that
 // is not live is restarted, which mends no certificate and no backend and cuts
@@ -34,6 +46,12 @@ type Options struct {
 	Ready func() (ok bool, reasons []string)
 	// Metrics serves /metrics. Left out: 404.
 	Metrics http.Handler
+	// Memory serves /peers. Left out: 404.
+	Memory Memory
+	// Explain serves /explain, with Control alone. Left out: 404.
+	Explain Explain
+	// Control says that what changes state is served too.
+	Control bool
 	// Log is told of broken requests and of panics. Left out: nobody is.
 	Log *slog.Logger
 }

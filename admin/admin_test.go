@@ -67,13 +67,13 @@ func TestEachPageAnswers(t *testing.T) {
 }
 
 func TestTheIndexNamesEveryPage(t *testing.T) {
-	options := Options{Metrics: metrics}
+	options := Options{Metrics: metrics, Memory: &fake{}, Explain: explainNothing, Control: true}
 	for line := range strings.Lines(ask(options, http.MethodGet, "/").Body.String()) {
-		if path, _, ok := strings.Cut(line, " "); ok && ask(options, http.MethodGet, path).Code != http.StatusOK {
+		if path, _, ok := strings.Cut(line, " "); ok && ask(options, http.MethodGet, path+"?domain=x").Code != http.StatusOK {
 			t.Errorf("%s is listed and does not answer", path)
 		}
 	}
-	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/peers", "/explain"} {
 		if !strings.Contains(ask(options, http.MethodGet, "/").Body.String(), path+" ") {
 			t.Errorf("%s is not listed", path)
 		}
@@ -81,9 +81,13 @@ func TestTheIndexNamesEveryPage(t *testing.T) {
 }
 
 func TestOnlyReadingIsServed(t *testing.T) {
-	for _, path := range []string{"/", "/livez", "/readyz", "/metrics", "/unknown"} {
+	for _, path := range []string{"/", "/livez", "/readyz", "/metrics", "/peers", "/peers/mx.example.com", "/explain", "/unknown"} {
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"} {
-			w := ask(Options{Metrics: metrics}, method, path)
+			memory := &fake{}
+			w := ask(Options{Metrics: metrics, Memory: memory, Explain: explainNothing}, method, path)
+			if memory.forgotten != "" {
+				t.Errorf("%s %s has changed something", method, path)
+			}
 			if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
 				t.Errorf("%s %s: %d, Allow %q", method, path, w.Code, w.Header().Get("Allow"))
 			}

@@ -8,7 +8,8 @@ import (
 )
 
 // handler routes requests. Whatever is asked for, another method than GET or
-// HEAD is refused first, so that no page can ever be made to act.
+// HEAD is refused first, so that no page can ever be made to act; with Control,
+// DELETE goes on to the one kind of page that knows it.
 func handler(options Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", index(options))
@@ -19,14 +20,25 @@ func handler(options Options) http.Handler {
 	if options.Metrics != nil {
 		mux.Handle("/metrics", options.Metrics)
 	}
-	return readOnly(mux)
+	if options.Memory != nil {
+		mux.HandleFunc("/peers", list(options.Memory))
+		mux.HandleFunc("GET /peers/{name}", show(options.Memory))
+	}
+	if options.Control && options.Memory != nil {
+		mux.HandleFunc("DELETE /peers/{name}", forget(options.Memory))
+	}
+	if options.Control && options.Explain != nil {
+		mux.HandleFunc("/explain", explain(options.Explain))
+	}
+	return onlyReading(mux, options.Control)
 }
 
-func readOnly(next http.Handler) http.Handler {
+func onlyReading(next http.Handler, control bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		forgets := control && r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/peers/")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !forgets {
 			// RFC 9110, 15.5.6: a 405 says what is allowed.
 			w.Header().Set("Allow", "GET, HEAD")
 			text(w, http.StatusMethodNotAllowed, "only GET and HEAD are served here\n")
@@ -42,6 +54,12 @@ func index(options Options) http.HandlerFunc {
 		"/readyz   can mail be taken, and if not, why\n"
 	if options.Metrics != nil {
 		page += "/metrics  metrics for Prometheus\n"
+	}
+	if options.Memory != nil {
+		page += "/peers    what is remembered of other mail systems\n"
+	}
+	if options.Control && options.Explain != nil {
+		page += "/explain  what would be done with mail for ?domain=\n"
 	}
 	return func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, page) }
 }

@@ -26,28 +26,29 @@ type instruments struct {
 	sessions   sessionMetrics
 	handshakes handshakeMetrics
 	messages   messageMetrics
+	deliveries deliveryMetrics
 	refusals   counts[byCause]
 	backend    counts[byBackend]
 	steps      spread[byStep]
 }
 
 type sessionMetrics struct {
-	total, open counts[byInbound]
+	total, open counts[byListener]
 	ended       counts[byEnd]
 	bytes       counts[byDirection]
-	duration    spread[byInbound]
+	duration    spread[byListener]
 }
 
 type handshakeMetrics struct {
 	total    counts[byHandshake]
-	resumed  counts[byInbound]
+	resumed  counts[byListener]
 	duration spread[byResult]
 }
 
 type messageMetrics struct {
 	total      counts[byOutcome]
-	recipients counts[byInbound]
-	size       spread[byInbound]
+	recipients counts[byListener]
+	size       spread[byListener]
 	duration   spread[byOutcome]
 }
 
@@ -57,6 +58,7 @@ func newInstruments(meter metric.Meter) (instruments, error) {
 		sessions:   m.sessions(),
 		handshakes: m.handshakes(),
 		messages:   m.messages(),
+		deliveries: m.deliveries(),
 		refusals: counter[byCause](&m, "postern.refusals", "{refusal}",
 			"Connections, handshakes, commands and messages that postern itself refused."),
 		backend: counter[byBackend](&m, "postern.backend.failures", "{failure}",
@@ -69,15 +71,15 @@ func newInstruments(meter metric.Meter) (instruments, error) {
 
 func (m *maker) sessions() sessionMetrics {
 	return sessionMetrics{
-		total: counter[byInbound](m, "postern.sessions", "{session}",
+		total: counter[byListener](m, "postern.sessions", "{session}",
 			"Client connections that were accepted to be served."),
-		open: upDown[byInbound](m, "postern.sessions.open", "{session}",
+		open: upDown[byListener](m, "postern.sessions.open", "{session}",
 			"Client connections being served now."),
 		ended: counter[byEnd](m, "postern.sessions.ended", "{session}",
 			"Sessions that are over, by why they ended."),
 		bytes: counter[byDirection](m, "postern.session.bytes", "By",
 			"Octets of finished sessions from (in) and to (out) the clients."),
-		duration: histogram[byInbound](m, "postern.session.duration", "s",
+		duration: histogram[byListener](m, "postern.session.duration", "s",
 			"How long finished sessions lasted.", sessionSeconds),
 	}
 }
@@ -86,7 +88,7 @@ func (m *maker) handshakes() handshakeMetrics {
 	return handshakeMetrics{
 		total: counter[byHandshake](m, "postern.handshakes", "{handshake}",
 			"TLS handshakes with clients that ended, well or not."),
-		resumed: counter[byInbound](m, "postern.handshakes.resumed", "{handshake}",
+		resumed: counter[byListener](m, "postern.handshakes.resumed", "{handshake}",
 			"TLS handshakes that resumed an earlier session."),
 		duration: histogram[byResult](m, "postern.handshake.duration", "s",
 			"How long TLS handshakes with clients took.", handshakeSeconds),
@@ -97,9 +99,9 @@ func (m *maker) messages() messageMetrics {
 	return messageMetrics{
 		total: counter[byOutcome](m, "postern.messages", "{message}",
 			"Messages, by the final reply that the client got."),
-		recipients: counter[byInbound](m, "postern.message.recipients", "{recipient}",
+		recipients: counter[byListener](m, "postern.message.recipients", "{recipient}",
 			"Recipients of those messages that the backend accepted."),
-		size: histogram[byInbound](m, "postern.message.size", "By",
+		size: histogram[byListener](m, "postern.message.size", "By",
 			"Size of messages as the client sent them.", messageBytes),
 		duration: histogram[byOutcome](m, "postern.message.duration", "s",
 			"Time from DATA or the first BDAT to the final reply.", stepSeconds),

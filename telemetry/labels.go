@@ -15,61 +15,63 @@ const (
 	resultFailed = "failed"
 	none         = "none"
 	causeQuit    = "quit"
+	undecided    = "undecided" // no decision was come to
+	inClear      = "clear"     // no TLS
 )
 
-type byInbound struct{ inbound string }
+type byListener struct{ listener string }
 
-func (k byInbound) attributes() []attribute.KeyValue {
-	return []attribute.KeyValue{attribute.String("inbound", k.inbound)}
+func (k byListener) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{attribute.String("listener", k.listener)}
 }
 
 type byCause struct {
-	inbound string
-	cause   proxy.Cause
+	listener string
+	cause    proxy.Cause
 }
 
 func (k byCause) attributes() []attribute.KeyValue {
-	return append(byInbound{k.inbound}.attributes(), attribute.String("cause", string(k.cause)))
+	return append(byListener{k.listener}.attributes(), attribute.String("cause", string(k.cause)))
 }
 
 // byEnd is how a session ended.
 type byEnd struct {
-	inbound string
-	cause   proxy.Cause // empty after QUIT
-	secured bool
+	listener string
+	cause    proxy.Cause // empty after QUIT
+	secured  bool
 }
 
 func (k byEnd) attributes() []attribute.KeyValue {
-	return append(byInbound{k.inbound}.attributes(),
+	return append(byListener{k.listener}.attributes(),
 		attribute.String("cause", orElse(string(k.cause), causeQuit)), attribute.Bool("secured", k.secured))
 }
 
-type byDirection struct{ inbound, direction string }
+type byDirection struct{ listener, direction string }
 
 func (k byDirection) attributes() []attribute.KeyValue {
-	return append(byInbound{k.inbound}.attributes(), attribute.String("direction", k.direction))
+	return append(byListener{k.listener}.attributes(), attribute.String("direction", k.direction))
 }
 
 type byBackend struct {
-	inbound, backend string
-	cause            proxy.Cause
+	listener, backend string
+	cause             proxy.Cause
 }
 
 func (k byBackend) attributes() []attribute.KeyValue {
-	return append(byCause{k.inbound, k.cause}.attributes(), attribute.String("backend", k.backend))
+	return append(byCause{k.listener, k.cause}.attributes(), attribute.String("backend", k.backend))
 }
 
 // byHandshake has numbers where the labels have names, so that the names are
 // made once.
 type byHandshake struct {
-	inbound         string
+	listener        string
 	version, cipher uint16
 	group           tls.CurveID
 	cause           proxy.Cause // empty for success
 }
 
-func handshakeKey(inbound string, h proxy.Handshake) byHandshake {
-	k := byHandshake{inbound: inbound, cause: h.Cause}
+func handshakeKey(listener string, h proxy.Handshake) byHandshake {
+	k := byHandshake{listener: listener, cause: h.Cause}
 	if h.State != nil {
 		k.version, k.cipher, k.group = h.State.Version, h.State.CipherSuite, h.State.CurveID
 	} else if k.cause == "" {
@@ -79,7 +81,7 @@ func handshakeKey(inbound string, h proxy.Handshake) byHandshake {
 }
 
 func (k byHandshake) attributes() []attribute.KeyValue {
-	return append(byResult{k.inbound, k.cause}.attributes(),
+	return append(byResult{k.listener, k.cause}.attributes(),
 		attribute.String("version", nameOr(k.version, tls.VersionName)),
 		attribute.String("cipher", nameOr(k.cipher, tls.CipherSuiteName)),
 		attribute.String("group", nameOr(k.group, tls.CurveID.String)),
@@ -88,22 +90,22 @@ func (k byHandshake) attributes() []attribute.KeyValue {
 
 // byResult is the outcome of a handshake without its TLS facts.
 type byResult struct {
-	inbound string
-	cause   proxy.Cause // empty for success
+	listener string
+	cause    proxy.Cause // empty for success
 }
 
 func (k byResult) attributes() []attribute.KeyValue {
-	return append(byInbound{k.inbound}.attributes(), attribute.String("result", orElse(string(k.cause), resultOK)))
+	return append(byListener{k.listener}.attributes(), attribute.String("result", orElse(string(k.cause), resultOK)))
 }
 
 type byOutcome struct {
-	inbound string
-	class   int // the first digit of the reply, 0 when there was none
-	secured bool
+	listener string
+	class    int // the first digit of the reply, 0 when there was none
+	secured  bool
 }
 
 func (k byOutcome) attributes() []attribute.KeyValue {
-	return append(byInbound{k.inbound}.attributes(),
+	return append(byListener{k.listener}.attributes(),
 		attribute.String("outcome", outcome(k.class)), attribute.Bool("secured", k.secured))
 }
 

@@ -21,8 +21,8 @@ func (t *Telemetry) Step(ctx context.Context, _, step string) (context.Context, 
 
 // Connected implements proxy.Observer.
 func (t *Telemetry) Connected(listener string) {
-	t.sessions.total.add(byInbound{listener}, 1)
-	t.sessions.open.add(byInbound{listener}, 1)
+	t.sessions.total.add(byListener{listener}, 1)
+	t.sessions.open.add(byListener{listener}, 1)
 }
 
 // Handshake implements proxy.Observer. A handshake without a state and
@@ -32,7 +32,7 @@ func (t *Telemetry) Handshake(listener string, h proxy.Handshake) {
 	t.handshakes.total.add(key, 1)
 	t.handshakes.duration.seconds(byResult{listener, key.cause}, h.Duration)
 	if h.State != nil && h.State.DidResume {
-		t.handshakes.resumed.add(byInbound{listener}, 1)
+		t.handshakes.resumed.add(byListener{listener}, 1)
 	}
 }
 
@@ -50,16 +50,16 @@ func (t *Telemetry) BackendFailed(listener, address string, why proxy.Cause) {
 func (t *Telemetry) Message(listener string, m proxy.Message) {
 	key := byOutcome{listener, replyClass(m.Code), m.Secured}
 	t.messages.total.add(key, 1)
-	t.messages.recipients.add(byInbound{listener}, int64(m.Recipients))
-	t.messages.size.record(byInbound{listener}, float64(m.Bytes))
+	t.messages.recipients.add(byListener{listener}, int64(m.Recipients))
+	t.messages.size.record(byListener{listener}, float64(m.Bytes))
 	t.messages.duration.seconds(key, m.Duration)
 }
 
 // Disconnected implements proxy.Observer.
 func (t *Telemetry) Disconnected(listener string, s proxy.Summary) {
-	t.sessions.open.add(byInbound{listener}, -1)
+	t.sessions.open.add(byListener{listener}, -1)
 	t.sessions.ended.add(byEnd{listener, s.Cause, s.Secured}, 1)
 	t.sessions.bytes.add(byDirection{listener, "in"}, s.BytesIn)
 	t.sessions.bytes.add(byDirection{listener, "out"}, s.BytesOut)
-	t.sessions.duration.seconds(byInbound{listener}, s.Duration)
+	t.sessions.duration.seconds(byListener{listener}, s.Duration)
 }

@@ -7,7 +7,7 @@
 //
 // Three rules shape it:
 //
-//   - A label is something that the operator wrote (the name of an inbound,
+//   - A label is something that the operator wrote (the name of an inbound or outbound,
 //     the address of a backend) or one of a few fixed words (a cause, a TLS
 //     version). Nothing that a peer sent becomes a label, neither address nor
 //     domain: it would let strangers fill our memory, and Prometheus' too, and

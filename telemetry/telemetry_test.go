@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/common/model"
 
 	"postern/proxy"
+	"postern/tls/level"
+	"postern/tls/policy"
 )
 
 var build = Build{Version: "1.2.3", Revision: "abc", Go: "go1.26"}
@@ -52,6 +54,15 @@ func exercise(o proxy.Observer) {
 	o.BackendFailed("mx", "127.0.0.1:2525", proxy.CauseDial)
 	o.Message("mx", proxy.Message{Code: 250, Bytes: 4096, Recipients: 2, Duration: time.Second, Secured: true})
 	o.Disconnected("mx", proxy.Summary{BytesIn: 5000, BytesOut: 300, Duration: time.Second, Secured: true})
+	o.Delivery("egress", delivered)
+	o.Delivery("egress", proxy.Delivery{Address: "192.0.2.1", Clear: "skip", Cause: proxy.CauseUpstreamReply, Code: 451})
+}
+
+// delivered is a delivery with all that can be told of one.
+var delivered = proxy.Delivery{
+	Destination: "example.com", Host: "mx.example.com", Address: "192.0.2.1", Decision: &policy.Decision{Level: level.Secure, Source: policy.SourceRemembered},
+	Trust: "Verified", Version: tls.VersionTLS13, Cipher: "TLS_AES_128_GCM_SHA256", Group: tls.X25519, Resumed: true, Reused: true,
+	DNS: time.Second, Connect: 2 * time.Second, Handshake: 3 * time.Second, SMTP: 4 * time.Second, Code: 250,
 }
 
 // scrape reads the page as Prometheus does.
@@ -126,8 +137,8 @@ func TestEachEventIsCounted(t *testing.T) {
 		"a session is open": {
 			func(o proxy.Observer) { o.Connected("mx"); o.Connected("mx"); o.Connected("sub") },
 			[]string{
-				"postern_sessions_open{inbound=mx} 2", "postern_sessions_open{inbound=sub} 1",
-				"postern_sessions_total{inbound=mx} 2", "postern_sessions_total{inbound=sub} 1",
+				"postern_sessions_open{listener=mx} 2", "postern_sessions_open{listener=sub} 1",
+				"postern_sessions_total{listener=mx} 2", "postern_sessions_total{listener=sub} 1",
 			},
 		},
 		"a session is over": {
@@ -136,36 +147,36 @@ func TestEachEventIsCounted(t *testing.T) {
 				o.Disconnected("mx", proxy.Summary{BytesIn: 10, BytesOut: 20, Duration: 2 * time.Second, Secured: true})
 			},
 			[]string{
-				"postern_session_bytes_total{direction=in,inbound=mx} 10",
-				"postern_session_bytes_total{direction=out,inbound=mx} 20",
-				"postern_session_duration_seconds{inbound=mx} 1 of 2",
-				"postern_sessions_ended_total{cause=quit,inbound=mx,secured=true} 1",
-				"postern_sessions_open{inbound=mx} 0",
-				"postern_sessions_total{inbound=mx} 1",
+				"postern_session_bytes_total{direction=in,listener=mx} 10",
+				"postern_session_bytes_total{direction=out,listener=mx} 20",
+				"postern_session_duration_seconds{listener=mx} 1 of 2",
+				"postern_sessions_ended_total{cause=quit,listener=mx,secured=true} 1",
+				"postern_sessions_open{listener=mx} 0",
+				"postern_sessions_total{listener=mx} 1",
 			},
 		},
 		"a session ended with a cause": {
 			func(o proxy.Observer) { o.Disconnected("mx", proxy.Summary{Cause: proxy.CauseTimeout}) },
 			[]string{
-				"postern_session_bytes_total{direction=in,inbound=mx} 0",
-				"postern_session_bytes_total{direction=out,inbound=mx} 0",
-				"postern_session_duration_seconds{inbound=mx} 1 of 0",
-				"postern_sessions_ended_total{cause=timeout,inbound=mx,secured=false} 1",
-				"postern_sessions_open{inbound=mx} -1",
+				"postern_session_bytes_total{direction=in,listener=mx} 0",
+				"postern_session_bytes_total{direction=out,listener=mx} 0",
+				"postern_session_duration_seconds{listener=mx} 1 of 0",
+				"postern_sessions_ended_total{cause=timeout,listener=mx,secured=false} 1",
+				"postern_sessions_open{listener=mx} -1",
 			},
 		},
 		"a handshake succeeded": {
 			func(o proxy.Observer) { o.Handshake("mx", proxy.Handshake{State: tls13, Duration: time.Second}) },
 			[]string{
-				"postern_handshake_duration_seconds{inbound=mx,result=ok} 1 of 1",
-				"postern_handshakes_total{cipher=TLS_AES_128_GCM_SHA256,group=X25519MLKEM768,inbound=mx,result=ok,version=TLS 1.3} 1",
+				"postern_handshake_duration_seconds{listener=mx,result=ok} 1 of 1",
+				"postern_handshakes_total{cipher=TLS_AES_128_GCM_SHA256,group=X25519MLKEM768,listener=mx,result=ok,version=TLS 1.3} 1",
 			},
 		},
 		"a handshake had RSA key exchange": {
 			func(o proxy.Observer) { o.Handshake("mx", proxy.Handshake{State: tls12}) },
 			[]string{
-				"postern_handshake_duration_seconds{inbound=mx,result=ok} 1 of 0",
-				"postern_handshakes_total{cipher=TLS_RSA_WITH_AES_128_GCM_SHA256,group=none,inbound=mx,result=ok,version=TLS 1.2} 1",
+				"postern_handshake_duration_seconds{listener=mx,result=ok} 1 of 0",
+				"postern_handshakes_total{cipher=TLS_RSA_WITH_AES_128_GCM_SHA256,group=none,listener=mx,result=ok,version=TLS 1.2} 1",
 			},
 		},
 		"a handshake failed": {
@@ -173,24 +184,24 @@ func TestEachEventIsCounted(t *testing.T) {
 				o.Handshake("mx", proxy.Handshake{Cause: proxy.CauseNotTLS, Duration: time.Second})
 			},
 			[]string{
-				"postern_handshake_duration_seconds{inbound=mx,result=not_tls} 1 of 1",
-				"postern_handshakes_total{cipher=none,group=none,inbound=mx,result=not_tls,version=none} 1",
+				"postern_handshake_duration_seconds{listener=mx,result=not_tls} 1 of 1",
+				"postern_handshakes_total{cipher=none,group=none,listener=mx,result=not_tls,version=none} 1",
 			},
 		},
 		"a handshake failed for no stated cause": {
 			func(o proxy.Observer) { o.Handshake("mx", proxy.Handshake{}) },
 			[]string{
-				"postern_handshake_duration_seconds{inbound=mx,result=handshake} 1 of 0",
-				"postern_handshakes_total{cipher=none,group=none,inbound=mx,result=handshake,version=none} 1",
+				"postern_handshake_duration_seconds{listener=mx,result=handshake} 1 of 0",
+				"postern_handshakes_total{cipher=none,group=none,listener=mx,result=handshake,version=none} 1",
 			},
 		},
 		"something was refused": {
 			func(o proxy.Observer) { o.Refused("mx", proxy.CausePerClient) },
-			[]string{"postern_refusals_total{cause=per_client,inbound=mx} 1"},
+			[]string{"postern_refusals_total{cause=per_client,listener=mx} 1"},
 		},
 		"the backend failed": {
 			func(o proxy.Observer) { o.BackendFailed("mx", "192.0.2.1:25", proxy.CauseDial) },
-			[]string{"postern_backend_failures_total{backend=192.0.2.1:25,cause=dial,inbound=mx} 1"},
+			[]string{"postern_backend_failures_total{backend=192.0.2.1:25,cause=dial,listener=mx} 1"},
 		},
 		"steps ended": {
 			func(o proxy.Observer) {
@@ -202,8 +213,8 @@ func TestEachEventIsCounted(t *testing.T) {
 		"a duration was negative": {
 			func(o proxy.Observer) { o.Handshake("mx", proxy.Handshake{Cause: proxy.CauseStalled, Duration: -1}) },
 			[]string{
-				"postern_handshake_duration_seconds{inbound=mx,result=stalled} 1 of 0",
-				"postern_handshakes_total{cipher=none,group=none,inbound=mx,result=stalled,version=none} 1",
+				"postern_handshake_duration_seconds{listener=mx,result=stalled} 1 of 0",
+				"postern_handshakes_total{cipher=none,group=none,listener=mx,result=stalled,version=none} 1",
 			},
 		},
 	} {
@@ -231,10 +242,10 @@ func TestAMessageIsCountedByTheClassOfItsReply(t *testing.T) {
 		tel := start(t)
 		tel.Message("mx", proxy.Message{Code: code, Bytes: 100, Recipients: 3, Duration: time.Second, Secured: true})
 		equalSeries(t, series(t, tel), []string{
-			"postern_message_duration_seconds{inbound=mx,outcome=" + want + ",secured=true} 1 of 1",
-			"postern_message_recipients_total{inbound=mx} 3",
-			"postern_message_size_bytes{inbound=mx} 1 of 100",
-			"postern_messages_total{inbound=mx,outcome=" + want + ",secured=true} 1",
+			"postern_message_duration_seconds{listener=mx,outcome=" + want + ",secured=true} 1 of 1",
+			"postern_message_recipients_total{listener=mx} 3",
+			"postern_message_size_bytes{listener=mx} 1 of 100",
+			"postern_messages_total{listener=mx,outcome=" + want + ",secured=true} 1",
 		})
 	}
 }
@@ -253,7 +264,7 @@ func TestNothingIsLostWhenManySessionsReportAtOnce(t *testing.T) {
 	sessions.Wait()
 	var want []string
 	for i := range 10 {
-		want = append(want, fmt.Sprintf("postern_refusals_total{cause=cause%d,inbound=mx} 80", i))
+		want = append(want, fmt.Sprintf("postern_refusals_total{cause=cause%d,listener=mx} 80", i))
 	}
 	equalSeries(t, series(t, tel), want)
 }
@@ -317,6 +328,7 @@ func events(tel *Telemetry) map[string]event {
 		"Message": {func() {
 			tel.Message("mx", proxy.Message{Code: 250, Bytes: 4096, Recipients: 1, Duration: time.Millisecond, Secured: true})
 		}, 0},
+		"Delivery":     {func() { tel.Delivery("egress", delivered) }, 0},
 		"Disconnected": {func() { tel.Disconnected("mx", proxy.Summary{BytesIn: 1, BytesOut: 1, Duration: time.Second}) }, 0},
 		"Step": {func() {
 			_, done := tel.Step(context.Background(), "mx", proxy.StepRelay)

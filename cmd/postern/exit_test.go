@@ -16,6 +16,16 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		"nonsense":                 exitUsage,
 		"run --nonsense":           exitUsage,
 		"run file.hcl":             exitUsage,
+		"peers":                    exitUsage,
+		"peers nonsense":           exitUsage,
+		"peers list everything":    exitUsage,
+		"peers show":               exitUsage,
+		"peers forget":             exitUsage,
+		"peers forget one two":     exitUsage,
+		"peers list --config /no":  exitWanting,
+		"explain":                  exitUsage,
+		"explain one two":          exitUsage,
+		"explain x --config /no":   exitWanting,
 		"version --json=sometimes": exitUsage,
 	} {
 		var out, err bytes.Buffer

@@ -15,6 +15,7 @@ import (
 )
 
 const activated = `hostname = "mx.test"
+state "memory" {}
 inbound "mx" {
   listen = ["127.0.0.1:1"]
   tls = "off"
@@ -25,11 +26,18 @@ inbound "mx" {
 }
 `
 
+const activatedOutbound = `hostname = "mx.test"
+state "memory" {}
+outbound "egress" {
+  listen = ["127.0.0.1:1"]
+}
+`
+
 // activate runs postern the way systemd does it, with sockets of these names.
-func activate(t *testing.T, names string, sockets ...*os.File) (cmd *exec.Cmd, stderr io.Reader) {
+func activate(t *testing.T, text, names string, sockets ...*os.File) (cmd *exec.Cmd, stderr io.Reader) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.hcl")
-	if err := os.WriteFile(file, []byte(activated), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// The number of the process is known only to the process: the shell sets
@@ -79,8 +87,16 @@ func greeted(t *testing.T, address string) {
 }
 
 func TestASocketOfSystemdTakesThePlaceOfListen(t *testing.T) {
+	for name, text := range map[string]string{"mx": activated, "egress": activatedOutbound} {
+		t.Run(name, func(t *testing.T) { servesTheSocket(t, text, name) })
+	}
+}
+
+// servesTheSocket says that mail is taken on a socket of that name, before and after
+// a reload.
+func servesTheSocket(t *testing.T, text, name string) {
 	address, f := socket(t)
-	cmd, stderr := activate(t, "mx", f)
+	cmd, stderr := activate(t, text, name, f)
 	f.Close()
 	greeted(t, address) // the connection waits in the socket until postern is there
 	reloaded := make(chan bool, 1)
@@ -105,10 +121,10 @@ func TestASocketOfSystemdTakesThePlaceOfListen(t *testing.T) {
 	}
 }
 
-func TestASocketThatIsForNoInboundIsRefused(t *testing.T) {
+func TestASocketThatIsForNobodyIsRefused(t *testing.T) {
 	for name, shown := range map[string]string{"postern.socket": `"postern.socket"`, "": `"LISTEN_FD_3"`} {
 		_, f := socket(t)
-		cmd, stderr := activate(t, name, f)
+		cmd, stderr := activate(t, activated, name, f)
 		text, _ := io.ReadAll(stderr)
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitWanting {
 			t.Errorf("%q: %v", name, err)
@@ -130,7 +146,7 @@ func TestASocketThatIsNotTCPIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	cmd, stderr := activate(t, "mx", f)
+	cmd, stderr := activate(t, activated, "mx", f)
 	text, _ := io.ReadAll(stderr)
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitWanting || !strings.Contains(string(text), "ListenStream=") {
 		t.Errorf("%v: it says %q", err, text)

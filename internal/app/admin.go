@@ -8,6 +8,7 @@ import (
 
 	"postern/admin"
 	"postern/config"
+	"postern/peers"
 	"postern/proxy"
 	"postern/telemetry"
 )
@@ -15,37 +16,62 @@ import (
 // adminGrace is how long a request for a page may take at the end.
 const adminGrace = time.Second
 
-// adminListener is where the admin page is served; nil where there is none.
+// adminListeners are where the admin pages are served; each is nil where there
+// is none.
+type adminListeners struct {
+	page   *adminListener // for the network: it only reads
+	socket *adminListener // for whoever may open the file
+}
+
+// adminListener is one of them.
 type adminListener struct {
 	net.Listener
 	server *admin.Server
 	done   chan struct{}
 }
 
-// openAdmin opens the listener of the admin page, unless it is open already.
-func openAdmin(c config.Admin, opened net.Listener) (*adminListener, error) {
-	if opened == nil && c.Listen == "" {
-		return nil, nil
-	}
-	if opened == nil {
-		var err error
+// openAdmin opens both, but for a listener of the page that is open already.
+func openAdmin(c config.Admin, opened net.Listener) (all adminListeners, err error) {
+	if opened == nil && c.Listen != "" {
 		if opened, err = listen(c.Listen); err != nil {
-			return nil, problem(Hint(err), "admin: %w", err)
+			return all, problem(Hint(err), "admin: %w", err)
 		}
 	}
-	return &adminListener{Listener: opened}, nil
+	if opened != nil {
+		all.page = &adminListener{Listener: opened}
+	}
+	if c.Socket != "" {
+		socket, err := listenSocket(c.Socket)
+		if err != nil {
+			return all, problem(Hint(err), "admin: %w", err)
+		}
+		all.socket = &adminListener{Listener: socket}
+	}
+	return all, nil
 }
 
-func (a *adminListener) serve(metrics http.Handler, s *service) {
+func (a adminListeners) serve(metrics http.Handler, s *service) {
+	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{s.memory}, Log: s.log}
+	a.page.serve(o)
+	o.Control, o.Explain = true, s.explain
+	a.socket.serve(o)
+}
+
+func (a adminListeners) close() {
+	a.page.close()
+	a.socket.close()
+}
+
+func (a *adminListener) serve(o admin.Options) {
 	if a == nil {
 		return
 	}
-	a.server = admin.New(admin.Options{Ready: s.ready, Metrics: metrics, Log: s.log})
+	a.server = admin.New(o)
 	a.done = make(chan struct{})
 	go func() {
 		defer close(a.done)
 		if err := a.server.Serve(a.Listener); err != nil {
-			s.log.Error("the admin page is served no more", "error", err)
+			o.Log.Error("the admin page is served no more", "address", a.Addr().String(), "error", err)
 		}
 	}()
 }
@@ -64,10 +90,22 @@ func (a *adminListener) close() {
 	}
 }
 
+// peerPages shows the memory on the admin pages.
+type peerPages struct{ *peers.Memory }
+
+// List implements admin.Memory.
+func (p peerPages) List() (any, error) { return p.Memory.List() }
+
+// Show implements admin.Memory.
+func (p peerPages) Show(name string) (any, int, error) {
+	records, err := p.Memory.Show(name)
+	return records, len(records), err
+}
+
 // observer returns what counts, and the page that shows it. Without an admin
 // page nobody could read the counters, and nothing is counted.
-func (p *process) observer(cfg *config.Config, admin net.Listener) (proxy.Observer, http.Handler, error) {
-	if cfg.Admin.Listen == "" && admin == nil {
+func (p *process) observer(cfg *config.Config, opened net.Listener) (proxy.Observer, http.Handler, error) {
+	if cfg.Admin.Listen == "" && cfg.Admin.Socket == "" && opened == nil {
 		return proxy.NoObserver{}, nil, nil
 	}
 	v := ThisVersion()

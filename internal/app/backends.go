@@ -29,7 +29,7 @@ type madeFrom struct {
 
 func (b builder) backends(names *resolve.Resolver, in config.Inbound) *backends {
 	from := madeFrom{in.Name, b.hostname, in.Backend, in.Timeouts, b.cfg.Resolver.Servers}
-	if old := b.old.find(in.Name); old != nil && reflect.DeepEqual(old.backends.from, from) {
+	if old := b.old.inbound(in.Name); old != nil && reflect.DeepEqual(old.backends.from, from) {
 		return old.backends
 	}
 	return &backends{from: from, Backends: proxy.NewBackends(proxy.BackendOptions{

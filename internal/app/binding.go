@@ -6,8 +6,6 @@ import (
 	"net"
 	"slices"
 	"syscall"
-
-	"postern/config"
 )
 
 // binding is the change of listeners that a configuration asks for.
@@ -18,25 +16,26 @@ type binding struct {
 	shut  []*listener // those that had to be closed already, in favour of a fresh one
 }
 
-// wish is an address that an inbound should listen on.
+// wish is an address that an inbound or outbound should listen on.
 type wish struct {
-	inbound, address string
-	err              error // why it was not opened so far
+	*front
+	address string
+	err     error // why it was not opened so far
 }
 
-// bind finds or opens the listeners of all inbounds: of those in use before,
+// bind finds or opens the listeners that a plan asks for: of those in use before,
 // the ones with the same address stay open. When it fails, all is as it was:
 // next is what was there before.
-func bind(inbounds []config.Inbound, before []*listener) (binding, error) {
+func bind(p *plan, before []*listener) (binding, error) {
 	b := binding{gone: slices.Clone(before)}
 	var late []wish
-	for _, in := range inbounds {
-		if own := b.activated(in.Name); len(own) > 0 {
+	for f := range p.fronts() {
+		if own := b.activated(f.name); len(own) > 0 {
 			b.next = append(b.next, own...)
 			continue
 		}
-		for _, address := range in.Listen {
-			w := wish{inbound: in.Name, address: address}
+		for _, address := range f.listen {
+			w := wish{front: f, address: address}
 			if w.err = b.fulfil(w); w.err == nil {
 				continue
 			}
@@ -55,13 +54,13 @@ func bind(inbounds []config.Inbound, before []*listener) (binding, error) {
 }
 
 func (w wish) failure() error {
-	return problem(Hint(w.err), "inbound %q: %w", w.inbound, w.err)
+	return problem(Hint(w.err), "%s %q: %w", w.kind, w.name, w.err)
 }
 
-// activated takes the sockets that systemd gave for an inbound.
-func (b *binding) activated(inbound string) (own []*listener) {
+// activated takes the sockets that systemd gave for an inbound or outbound.
+func (b *binding) activated(front string) (own []*listener) {
 	b.gone = slices.DeleteFunc(b.gone, func(l *listener) bool {
-		mine := l.inbound == inbound && l.address == ""
+		mine := l.front == front && l.address == ""
 		if mine {
 			own = append(own, l)
 		}
@@ -71,10 +70,10 @@ func (b *binding) activated(inbound string) (own []*listener) {
 }
 
 // fulfil takes the listener of before with that address, or opens one. A
-// socket that another inbound had is doubled, so that the connections that
+// socket that another one had is doubled, so that the connections that
 // wait in it are not lost while it changes hands.
 func (b *binding) fulfil(w wish) (err error) {
-	i := slices.IndexFunc(b.gone, func(l *listener) bool { return l.inbound == w.inbound && l.address == w.address })
+	i := slices.IndexFunc(b.gone, func(l *listener) bool { return l.front == w.name && l.address == w.address })
 	if i >= 0 {
 		b.next = append(b.next, b.gone[i])
 		b.gone = slices.Delete(b.gone, i, i+1)
@@ -90,7 +89,7 @@ func (b *binding) fulfil(w wish) (err error) {
 	if err != nil {
 		return err
 	}
-	b.add(&listener{Listener: socket, inbound: w.inbound, address: w.address})
+	b.add(&listener{Listener: socket, front: w.name, address: w.address})
 	return nil
 }
 
@@ -140,7 +139,7 @@ func (b *binding) undo(before []*listener, err error) (binding, error) {
 			err = errors.Join(err, lost)
 			continue
 		}
-		back.add(&listener{Listener: again, inbound: l.inbound, address: l.address})
+		back.add(&listener{Listener: again, front: l.front, address: l.address})
 	}
 	return back, err
 }

@@ -1,10 +1,8 @@
 package app
 
 import (
-	"crypto/x509"
 	"errors"
 	"net"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -50,10 +48,10 @@ func (b builder) certificate(c config.Certificate) (*certs.Source, error) {
 }
 
 // set returns the certificates of these names, which config has checked.
-func (e *edges) set(names []string) *certs.Set {
+func (p *plan) set(names []string) *certs.Set {
 	var some []*certs.Source
 	for _, name := range names {
-		for _, s := range e.sources {
+		for _, s := range p.sources {
 			if s.cfg.Name == name {
 				some = append(some, s.Source)
 			}
@@ -63,9 +61,9 @@ func (e *edges) set(names []string) *certs.Set {
 }
 
 // all returns the sources, to watch them.
-func (e *edges) all() []*certs.Source {
+func (p *plan) certificates() []*certs.Source {
 	var all []*certs.Source
-	for _, s := range e.sources {
+	for _, s := range p.sources {
 		all = append(all, s.Source)
 	}
 	return all
@@ -85,7 +83,7 @@ func (b builder) termination(in config.Inbound, set *certs.Set) (*proxy.Terminat
 		o.ForwardSecrecy = &secrecy
 	}
 	if o.RequestCertificate && in.ClientRoots != "system" {
-		if o.Roots, err = readRoots(in.ClientRoots); err != nil {
+		if _, o.Roots, err = readRoots("client_roots", in.ClientRoots); err != nil {
 			return nil, err
 		}
 	}
@@ -110,17 +108,4 @@ func port(address string) int {
 	_, text, _ := net.SplitHostPort(address)
 	n, _ := strconv.Atoi(text)
 	return n
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, problem(`Write client_roots = "system", or the path of a PEM file that postern may read.`, "client_roots: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, problem("It must hold at least one certificate in PEM form: lines that start with BEGIN CERTIFICATE.",
-			"client_roots: no certificate in %s", file)
-	}
-	return pool, nil
 }

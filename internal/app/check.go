@@ -15,6 +15,7 @@ import (
 	"postern/config"
 	"postern/peers"
 	"postern/proxy"
+	"postern/store"
 	"postern/tls/certs"
 )
 
@@ -64,7 +65,7 @@ type Findings struct {
 }
 
 // Check validates all that can be validated without running: the text of the
-// configuration, the files of certificates and roots, and, as warnings, what
+// configuration, the files of certificates, roots and state, and, as warnings, what
 // this machine and this process have of addresses and limits. It opens no
 // port. The findings are written to Out; the error is ErrReported when postern
 // would not start, or says that no configuration could be read.
@@ -93,19 +94,29 @@ func Check(ctx context.Context, o CheckOptions) error {
 // look builds what run would build, and throws it away.
 func (f *Findings) look(ctx context.Context, cfg *config.Config) {
 	f.Warnings = append(f.Warnings, cfg.Warnings...)
-	silent := slog.New(slog.DiscardHandler)
-	e, err := builder{cfg: cfg, lasting: lasting{
-		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), observer: proxy.NoObserver{}, log: silent,
-	}}.build()
+	p, err := builder{cfg: cfg, lasting: forNow(cfg, peers.New(peers.Options{Store: store.NewMemory(time.Now)}))}.build()
 	if err != nil {
 		for _, one := range Errors(err) {
 			f.Errors = append(f.Errors, withHint(one))
 		}
-		e = &edges{cfg: cfg}
+		p = &plan{cfg: cfg}
 	}
-	f.Warnings = append(f.Warnings, doubts(e)...)
+	warnings, err := checkState(cfg.State)
+	if err != nil {
+		f.Errors = append(f.Errors, withHint(err))
+	}
+	f.Warnings = append(f.Warnings, warnings...)
+	f.Warnings = append(f.Warnings, doubts(p)...)
 	f.Warnings = append(f.Warnings, listenWarnings(cfg)...)
 	f.Warnings = append(f.Warnings, nameWarnings(ctx, cfg)...)
+}
+
+// forNow is what a plan needs that is made to be looked at and not to be run.
+func forNow(cfg *config.Config, memory *peers.Memory) lasting {
+	return lasting{
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: memory, own: new(ownAddresses),
+		observer: proxy.NoObserver{}, log: slog.New(slog.DiscardHandler),
+	}
 }
 
 func withHint(err error) string {
@@ -120,17 +131,23 @@ func withHint(err error) string {
 // service starts.
 func listenWarnings(cfg *config.Config) (all []string) {
 	here, err := net.InterfaceAddrs()
-	for _, in := range cfg.Inbounds {
-		for _, address := range in.Listen {
+	look := func(kind, name string, listen []string) {
+		for _, address := range listen {
 			host, _, _ := net.SplitHostPort(address)
 			a, bad := netip.ParseAddr(host)
 			if err == nil && bad == nil && !onThisMachine(a, here) {
-				all = append(all, fmt.Sprintf("inbound %q: this machine does not have the address of %s now (see: ip address)", in.Name, address))
+				all = append(all, fmt.Sprintf("%s %q: this machine does not have the address of %s now (see: ip address)", kind, name, address))
 			}
 			if n := port(address); n != 0 && !mayOpen(n) {
-				all = append(all, fmt.Sprintf("inbound %q: the user that checks may not open port %d; the user that runs needs CAP_NET_BIND_SERVICE, or a systemd socket", in.Name, n))
+				all = append(all, fmt.Sprintf("%s %q: the user that checks may not open port %d; the user that runs needs CAP_NET_BIND_SERVICE, or a systemd socket", kind, name, n))
 			}
 		}
+	}
+	for _, in := range cfg.Inbounds {
+		look("inbound", in.Name, in.Listen)
+	}
+	for _, out := range cfg.Outbounds {
+		look("outbound", out.Name, out.Listen)
 	}
 	return all
 }

@@ -91,7 +91,7 @@ func (d *demo) start(log io.Writer) error {
 	d.starttls, d.implicit, d.admin = sockets[0].Addr().String(), sockets[1].Addr().String(), sockets[2].Addr().String()
 	d.process, err = start(d.config(behind.Addr().String()), startOptions{
 		log: log, admin: sockets[2],
-		sockets: []*listener{{Listener: sockets[0], inbound: "starttls"}, {Listener: sockets[1], inbound: "implicit"}},
+		sockets: []*listener{{Listener: sockets[0], front: "starttls"}, {Listener: sockets[1], front: "implicit"}},
 	})
 	if err != nil {
 		d.backend.Close()
@@ -122,6 +122,7 @@ func listenOrElse(addresses ...string) (all []net.Listener, err error) {
 func (d *demo) config(backend string) *config.Config {
 	c := config.Default()
 	c.Hostname = "localhost"
+	c.State = config.State{Kind: "memory", Written: true}
 	c.Certificates = []config.Certificate{{Name: demoCertificate, SelfSigned: []string{"localhost", "127.0.0.1", "::1"}}}
 	c.Admin.Listen = d.admin
 	c.Log.Level = demoLogLevel

@@ -104,7 +104,7 @@ func sendOne(c *smtp.Client) error {
 // roots are the demo's own certificates, and nobody else's.
 func (d *demo) roots() *x509.CertPool {
 	pool := x509.NewCertPool()
-	for _, s := range d.process.edges.sources {
+	for _, s := range d.process.plan.sources {
 		for _, c := range s.Certificates() {
 			pool.AddCert(c.Leaf)
 		}

@@ -113,8 +113,8 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// inbound is HCL of an inbound without TLS.
-func inbound(name, backend string, listen ...string) string {
+// inboundHCL is HCL of an inbound without TLS.
+func inboundHCL(name, backend string, listen ...string) string {
 	return inboundWith(name, backend, "", listen...)
 }
 
@@ -131,13 +131,25 @@ type running struct {
 	done bool
 }
 
-const hostname = "hostname = \"mx.test\"\n"
+// hostname is what every configuration begins with. Nothing is written to disk.
+const hostname = hostnameOnly + inMemory
+
+const hostnameOnly = "hostname = \"mx.test\"\n"
+
+const inMemory = "state \"memory\" {}\n"
 
 // launch starts postern with that configuration.
 func launch(t *testing.T, text string) *running {
 	t.Helper()
-	r := &running{log: newJournal(), file: filepath.Join(t.TempDir(), "config.hcl")}
-	r.write(hostname + text)
+	file := filepath.Join(t.TempDir(), "config.hcl")
+	must(os.WriteFile(file, []byte(hostname+text), 0o600))
+	return launchFile(t, file)
+}
+
+// launchFile starts postern with the configuration in a file.
+func launchFile(t *testing.T, file string) *running {
+	t.Helper()
+	r := &running{log: newJournal(), file: file}
 	p, err := start(must1(config.Load(r.file)), startOptions{path: r.file, log: r.log})
 	if err != nil {
 		t.Fatalf("postern does not start: %v", err)
@@ -169,12 +181,12 @@ func (r *running) stop() error {
 	return r.drain(nil, nil)
 }
 
-// at returns the only address of an inbound.
-func (r *running) at(t *testing.T, inbound string) string {
+// at returns the only address of an inbound or outbound.
+func (r *running) at(t *testing.T, front string) string {
 	t.Helper()
-	all := r.addresses(inbound)
+	all := r.addresses(front)
 	if len(all) != 1 {
-		t.Fatalf("inbound %q listens on %v", inbound, all)
+		t.Fatalf("%q listens on %v", front, all)
 	}
 	return all[0]
 }

@@ -13,10 +13,10 @@ import (
 	"postern/proxy"
 )
 
-// listener is a socket that one inbound is served on.
+// listener is a socket that one inbound or outbound is served on.
 type listener struct {
 	net.Listener
-	inbound string
+	front   string        // its name
 	address string        // as it is written in the configuration; empty for a socket of systemd's
 	served  chan struct{} // closed when nobody accepts from it any more; nil before it is served
 }
@@ -83,7 +83,7 @@ func cannotListen(address string, err error) error {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return problem("Ports below 1024 need a permission. Give it in one of these ways:\n"+
 			"  setcap cap_net_bind_service=+ep $(command -v postern)\n"+
-			"  in the systemd service: AmbientCapabilities=CAP_NET_BIND_SERVICE, or a systemd socket named like the inbound\n"+
+			"  in the systemd service: AmbientCapabilities=CAP_NET_BIND_SERVICE, or a systemd socket named like the inbound or outbound\n"+
 			"  sysctl net.ipv4.ip_unprivileged_port_start="+port,
 			"cannot listen on %s: no permission: %w", address, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

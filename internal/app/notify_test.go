@@ -47,7 +47,7 @@ func (m manager) expect(state string, words ...string) {
 func TestTheServiceManagerIsTold(t *testing.T) {
 	m := newManager(t)
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 	m.expect("READY=1", "STATUS=listening on "+p.at(t, "mx"))
 	signals, ended := p.signalled()
 	signals <- syscall.SIGHUP
@@ -94,7 +94,7 @@ func TestAManagerThatIsGoneDoesNotStopTheService(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
 	t.Setenv("WATCHDOG_USEC", "a while")
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 	p.log.await(t, "service manager cannot be told", "READY=1")
 	signals, ended := p.signalled()
 	p.log.await(t, "the watchdog of the service manager is not served")

@@ -60,7 +60,7 @@ func (p *process) needRestart(cfg *config.Config) {
 		now, was any
 	}{
 		{"hostname", cfg.Hostname, p.cfg.Hostname},
-		{"state", cfg.State, p.cfg.State},
+		{"state", kept(cfg.State), kept(p.cfg.State)},
 		{"admin", cfg.Admin, p.cfg.Admin},
 		{"log", cfg.Log, p.cfg.Log},
 	} {

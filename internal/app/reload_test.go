@@ -7,19 +7,18 @@ import (
 	"testing"
 	"time"
 
-	"postern/config"
 	"postern/internal/catest"
 )
 
 func TestSessionsSurviveAReload(t *testing.T) {
 	old, oldBackend := backend(t)
 	next, nextBackend := backend(t)
-	p := launch(t, inbound("mx", old, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", old, "127.0.0.1:0"))
 	c := dial(t, p.at(t, "mx"))
 	c.envelope()
 	address := p.at(t, "mx")
 
-	p.reloadWith(t, inbound("mx", next, "127.0.0.1:0"), "configuration reloaded")
+	p.reloadWith(t, inboundHCL("mx", next, "127.0.0.1:0"), "configuration reloaded")
 	if p.at(t, "mx") != address {
 		t.Errorf("the listener was not kept: %s was %s", p.at(t, "mx"), address)
 	}
@@ -43,12 +42,12 @@ func TestABadConfigurationChangesNothing(t *testing.T) {
 		words []string
 	}{
 		"a mistake in the text":     {"inbound \"mx\" {\n  lisen = \"\"\n}\n", []string{"mistake in the configuration", "lisen"}},
-		"a port in use":             {inbound("mx", behind, taken.Addr().String()), []string{"not reloaded", "in use", "hint=", "ss -ltnp"}},
+		"a port in use":             {inboundHCL("mx", behind, taken.Addr().String()), []string{"not reloaded", "in use", "hint=", "ss -ltnp"}},
 		"no certificate file":       {certificate("/does/not/exist", "/does/not/exist") + "inbound \"mx\" {\n  listen = [\"127.0.0.1:0\"]\n  backend {\n    address = \"" + behind + "\"\n    client_address = \"none\"\n  }\n}\n", []string{"not reloaded", "does not exist"}},
-		"a key that belongs to no.": {certificate(cert, foreignKey) + inbound("mx", behind, "127.0.0.1:0"), []string{"not reloaded", foreignKey}},
+		"a key that belongs to no.": {certificate(cert, foreignKey) + inboundHCL("mx", behind, "127.0.0.1:0"), []string{"not reloaded", foreignKey}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+			p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 			address := p.at(t, "mx")
 			p.reloadWith(t, c.text, c.words...)
 			if p.at(t, "mx") != address {
@@ -65,7 +64,7 @@ func certificate(cert, key string) string {
 
 func TestAConfigurationThatIsGoneChangesNothing(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 	p.path = filepath.Join(t.TempDir(), "none.hcl")
 	p.reload()
 	p.log.await(t, "not reloaded", "no such file")
@@ -75,14 +74,14 @@ func TestAConfigurationThatIsGoneChangesNothing(t *testing.T) {
 func TestListenersComeAndGo(t *testing.T) {
 	behind, _ := backend(t)
 	one, two := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
-	p := launch(t, inbound("mx", behind, one))
+	p := launch(t, inboundHCL("mx", behind, one))
 	early := dial(t, one)
 
-	p.reloadWith(t, inbound("mx", behind, one, two), "configuration reloaded", two)
+	p.reloadWith(t, inboundHCL("mx", behind, one, two), "configuration reloaded", two)
 	dial(t, two).deliver()
 	dial(t, one).deliver()
 
-	p.reloadWith(t, inbound("mx", behind, two), "configuration reloaded")
+	p.reloadWith(t, inboundHCL("mx", behind, two), "configuration reloaded")
 	if !refused(one) {
 		t.Error("the listener that is gone still takes connections")
 	}
@@ -94,8 +93,8 @@ func TestAListenerChangesHands(t *testing.T) {
 	first, firstBackend := backend(t)
 	second, secondBackend := backend(t)
 	one, two := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
-	p := launch(t, inbound("a", first, one)+inbound("b", second, two))
-	p.reloadWith(t, inbound("a", first, two)+inbound("b", second, one), "configuration reloaded")
+	p := launch(t, inboundHCL("a", first, one)+inboundHCL("b", second, two))
+	p.reloadWith(t, inboundHCL("a", first, two)+inboundHCL("b", second, one), "configuration reloaded")
 	dial(t, one).deliver()
 	if secondBackend.Stats().Messages != 1 {
 		t.Error("the message was not for the inbound that has the address now")
@@ -109,12 +108,11 @@ func TestAListenerChangesHands(t *testing.T) {
 // Who waits in a socket that changes hands is served by the new one.
 func TestConnectionsThatWaitSurviveTheChange(t *testing.T) {
 	address := "127.0.0.1:" + freePort(t)
-	old := &listener{Listener: must1(listen(address)), inbound: "a", address: address}
+	old := &listener{Listener: must1(listen(address)), front: "a", address: address}
 	waiting := must1(net.Dial("tcp", address))
 	defer waiting.Close()
-	in := config.DefaultInbound("b")
-	in.Listen = []string{address}
-	b, err := bind([]config.Inbound{in}, []*listener{old})
+	next := &plan{inbounds: []*inbound{{front: front{name: "b", listen: []string{address}}}}}
+	b, err := bind(next, []*listener{old})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,10 +132,10 @@ func TestConnectionsThatWaitSurviveTheChange(t *testing.T) {
 func TestAWiderAddressTakesThePlaceOfANarrowerOne(t *testing.T) {
 	behind, _ := backend(t)
 	port := freePort(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:"+port))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:"+port))
 	open := dial(t, "127.0.0.1:"+port)
 	for _, listen := range []string{"0.0.0.0:" + port, ":" + port, "127.0.0.1:" + port} {
-		p.reloadWith(t, inbound("mx", behind, listen), "configuration reloaded")
+		p.reloadWith(t, inboundHCL("mx", behind, listen), "configuration reloaded")
 		dial(t, "127.0.0.1:"+port).deliver()
 		if got := len(p.listeners); got != 1 {
 			t.Errorf("%d listeners with listen = %q", got, listen)
@@ -149,19 +147,19 @@ func TestAWiderAddressTakesThePlaceOfANarrowerOne(t *testing.T) {
 func TestAnExchangeThatFailsIsTakenBack(t *testing.T) {
 	behind, _ := backend(t)
 	port := freePort(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:"+port))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:"+port))
 	other := must1(net.Listen("tcp4", "127.0.0.2:"+port))
 	defer other.Close()
-	p.reloadWith(t, inbound("mx", behind, "0.0.0.0:"+port), "not reloaded", "in use")
+	p.reloadWith(t, inboundHCL("mx", behind, "0.0.0.0:"+port), "not reloaded", "in use")
 	dial(t, "127.0.0.1:"+port).deliver()
 }
 
 func TestAnInboundThatIsGoneEndsItsSessionsWithinTheGrace(t *testing.T) {
 	behind, sink := backend(t)
-	p := launch(t, inbound("a", behind, "127.0.0.1:0")+inbound("b", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("a", behind, "127.0.0.1:0")+inboundHCL("b", behind, "127.0.0.1:0"))
 	idle, busy := dial(t, p.at(t, "b")), dial(t, p.at(t, "b"))
 	busy.envelope()
-	p.reloadWith(t, inbound("a", behind, "127.0.0.1:0"), "configuration reloaded")
+	p.reloadWith(t, inboundHCL("a", behind, "127.0.0.1:0"), "configuration reloaded")
 	idle.expect(421)
 	busy.do(250, body)
 	busy.expect(421)
@@ -175,9 +173,9 @@ func TestAnInboundThatIsGoneEndsItsSessionsWithinTheGrace(t *testing.T) {
 
 func TestAnInboundComesBack(t *testing.T) {
 	behind, _ := backend(t)
-	both := inbound("a", behind, "127.0.0.1:0") + inbound("b", behind, "127.0.0.1:0")
+	both := inboundHCL("a", behind, "127.0.0.1:0") + inboundHCL("b", behind, "127.0.0.1:0")
 	p := launch(t, both)
-	p.reloadWith(t, inbound("a", behind, "127.0.0.1:0"), "configuration reloaded")
+	p.reloadWith(t, inboundHCL("a", behind, "127.0.0.1:0"), "configuration reloaded")
 	p.reloadWith(t, both, "configuration reloaded")
 	dial(t, p.at(t, "b")).deliver()
 }
@@ -185,14 +183,14 @@ func TestAnInboundComesBack(t *testing.T) {
 func TestWhatWasLearnedOfBackendsIsKept(t *testing.T) {
 	behind, _ := backend(t)
 	other, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
-	before := p.edges.find("mx").backends
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
+	before := p.plan.inbound("mx").backends
 	p.reloadWith(t, inboundWith("mx", behind, "trace_header = false", "127.0.0.1:0"), "configuration reloaded")
-	if p.edges.find("mx").backends != before {
+	if p.plan.inbound("mx").backends != before {
 		t.Error("the backends were made anew, though nothing about them has changed")
 	}
-	p.reloadWith(t, inbound("mx", other, "127.0.0.1:0"), "configuration reloaded")
-	if p.edges.find("mx").backends == before {
+	p.reloadWith(t, inboundHCL("mx", other, "127.0.0.1:0"), "configuration reloaded")
+	if p.plan.inbound("mx").backends == before {
 		t.Error("the backends were kept, though their address has changed")
 	}
 }
@@ -203,24 +201,24 @@ func TestSelfSignedKeysAreKeptAndFilesAreReadAnew(t *testing.T) {
 	cert, key := ca.Files(t, catest.Leaf{})
 	text := certificate(cert, key) + "certificate \"self\" {\n  self_signed = [\"mx.test\"]\n}\n" + inboundWith("mx", behind, `certificates = ["c", "self"]`, "127.0.0.1:0")
 	p := launch(t, text)
-	file, self := p.edges.sources[0], p.edges.sources[1]
+	file, self := p.plan.sources[0], p.plan.sources[1]
 	serial := file.Certificates()[0].Leaf.SerialNumber
 	certPEM, keyPEM := catest.PEM(t, ca.Issue(t, catest.Leaf{}))
 	catest.Write(t, cert, certPEM)
 	catest.Write(t, key, keyPEM)
 	p.reloadWith(t, text, "configuration reloaded")
-	if p.edges.sources[0].Certificates()[0].Leaf.SerialNumber.Cmp(serial) == 0 {
+	if p.plan.sources[0].Certificates()[0].Leaf.SerialNumber.Cmp(serial) == 0 {
 		t.Error("the file was not read anew")
 	}
-	if p.edges.sources[1].Source != self.Source {
+	if p.plan.sources[1].Source != self.Source {
 		t.Error("the self-signed certificate was made anew")
 	}
 }
 
 func TestWhatNeedsARestartIsNamedAndNotTaken(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
-	p.write("hostname = \"other.test\"\nlog {\n  level = \"debug\"\n}\nadmin {\n  listen = \"127.0.0.1:0\"\n}\n" + inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
+	p.write("hostname = \"other.test\"\n" + inMemory + "log {\n  level = \"debug\"\n}\nadmin {\n  listen = \"127.0.0.1:0\"\n}\n" + inboundHCL("mx", behind, "127.0.0.1:0"))
 	p.reload()
 	for _, what := range []string{"hostname", "admin", "log"} {
 		if !lineWith(p.log.String(), []string{"a change of " + what + " needs a restart"}) {
@@ -235,7 +233,7 @@ func TestWhatNeedsARestartIsNamedAndNotTaken(t *testing.T) {
 
 func TestWithoutAFileAReloadDoesNothing(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 	p.path = ""
 	p.reload()
 	p.log.await(t, "nothing to reload")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 
 	"postern/config"
 	"postern/peers"
+	"postern/store"
 	"postern/tls/certs"
 )
 
@@ -53,7 +55,8 @@ type startOptions struct {
 type process struct {
 	*service
 	cfg     *config.Config // of the start: what needs a restart is compared with it
-	admin   *adminListener
+	state   store.Store    // of the memory; closed at the end
+	admin   adminListeners
 	metrics func(context.Context) error
 
 	flushLog func()
@@ -67,21 +70,20 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.remember(cfg.State, log); err != nil {
+		return nil, p.failed(err)
+	}
 	p.service = newService(lasting{
-		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: peers.NewHandshakes(time.Now), places: newPlaces(),
-		observer: observer, log: log,
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses),
+		memory: peers.New(peers.Options{Store: p.state, Log: log}), observer: observer, log: log,
 	}, o.path)
 	if err := p.open(o); err != nil {
-		flush()
-		shutAll(p.listeners)
-		p.admin.close()
-		// The error before it is the one to tell.
-		_ = p.metrics(context.Background())
-		return nil, err
+		return nil, p.failed(err)
 	}
 	p.admin.serve(pages, p.service)
 	p.sayHello()
 	p.beside.Go(func() { p.tickets.Run(p.ctx) })
+	p.beside.Go(func() { p.memory.Run(p.ctx) })
 	p.beside.Go(func() { (&janitor{count: p.handshakes, release: debug.FreeOSMemory}).run(p.ctx) })
 	p.beside.Go(func() { warnNames(p.ctx, p.log, cfg) })
 	flush()
@@ -89,10 +91,31 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 	return p, nil
 }
 
+// remember opens the state.
+func (p *process) remember(c config.State, log *slog.Logger) (err error) {
+	p.state, err = openState(c, log)
+	return err
+}
+
+// failed undoes what start had done until it failed.
+func (p *process) failed(err error) error {
+	p.flushLog()
+	if p.service != nil {
+		shutAll(p.listeners)
+	}
+	p.admin.close()
+	// The error before them is the one to tell.
+	_ = p.metrics(context.Background())
+	if p.state != nil {
+		_ = p.state.Close()
+	}
+	return err
+}
+
 // open opens all sockets and takes the first configuration.
 func (p *process) open(o startOptions) (err error) {
 	if p.listeners = o.sockets; o.sockets == nil {
-		if p.listeners, err = systemdSockets(p.cfg.Inbounds); err != nil {
+		if p.listeners, err = systemdSockets(p.cfg); err != nil {
 			return err
 		}
 	}
@@ -167,12 +190,12 @@ func (p *process) shutdownAll(ctx context.Context) error {
 	var mu sync.Mutex
 	var all error
 	for name, server := range p.servers {
-		grace := p.edges.find(name).cfg.ShutdownGrace
+		f := p.plan.front(name)
 		group.Go(func() {
-			if err := shutdown(ctx, server, grace); err != nil {
+			if err := shutdown(ctx, server, f.grace); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				all = errors.Join(all, fmt.Errorf("inbound %q: %w", name, err))
+				all = errors.Join(all, fmt.Errorf("%s %q: %w", f.kind, name, err))
 			}
 		})
 	}
@@ -181,14 +204,23 @@ func (p *process) shutdownAll(ctx context.Context) error {
 	return all
 }
 
-// end stops what goes on beside the sessions, and waits for it.
+// end stops what goes on beside the sessions, and waits for it. What the last of
+// them have taught is written then.
 func (p *process) end() {
-	for _, one := range p.edges.each {
-		one.backends.end()
+	for _, in := range p.plan.inbounds {
+		in.backends.end()
+	}
+	for _, out := range p.plan.outbounds {
+		out.gateway.Close()
 	}
 	p.cancel()
 	p.admin.close()
 	p.beside.Wait()
+	// The memory has logged what could not be written.
+	_ = p.memory.Flush()
+	if err := p.state.Close(); err != nil {
+		p.log.Warn("the state was not closed well", "error", err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	// Nobody is left to read what could not be measured.

@@ -26,8 +26,8 @@ func TestASignalDrains(t *testing.T) {
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		t.Run(sig.String(), func(t *testing.T) {
 			behind, sink := backend(t)
-			p := launch(t, adminPage+inbound("mx", behind, "127.0.0.1:0"))
-			address, page := p.at(t, "mx"), "http://"+p.admin.Addr().String()
+			p := launch(t, adminPage+inboundHCL("mx", behind, "127.0.0.1:0"))
+			address, page := p.at(t, "mx"), "http://"+p.admin.page.Addr().String()
 			busy, idle := dial(t, address), dial(t, address)
 			busy.envelope()
 			signals, ended := p.signalled()
@@ -50,7 +50,7 @@ func TestASignalDrains(t *testing.T) {
 			if sink.Stats().Messages != 1 {
 				t.Error("the message under way is lost")
 			}
-			if !refused(p.admin.Addr().String()) {
+			if !refused(p.admin.page.Addr().String()) {
 				t.Error("the admin page is still served")
 			}
 		})
@@ -59,7 +59,7 @@ func TestASignalDrains(t *testing.T) {
 
 func TestTheEndOfTheContextDrains(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	p.done = true
@@ -87,9 +87,9 @@ func TestASecondSignalLeavesAtOnce(t *testing.T) {
 
 func TestASecondSignalDoesNotWaitForInboundsThatAreGone(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, inbound("a", behind, "127.0.0.1:0")+inboundWith("b", behind, `shutdown_grace = "1h"`, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("a", behind, "127.0.0.1:0")+inboundWith("b", behind, `shutdown_grace = "1h"`, "127.0.0.1:0"))
 	dial(t, p.at(t, "b")).envelope()
-	p.reloadWith(t, inbound("a", behind, "127.0.0.1:0"), "configuration reloaded")
+	p.reloadWith(t, inboundHCL("a", behind, "127.0.0.1:0"), "configuration reloaded")
 	signals, ended := p.signalled()
 	signals <- syscall.SIGTERM
 	signals <- syscall.SIGTERM
@@ -113,7 +113,7 @@ func TestAfterTheGraceSessionsAreCutOff(t *testing.T) {
 
 func TestReloadBySignal(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, inboundHCL("mx", behind, "127.0.0.1:0"))
 	signals, ended := p.signalled()
 	signals <- syscall.SIGHUP
 	p.log.await(t, "configuration reloaded")
@@ -123,13 +123,13 @@ func TestReloadBySignal(t *testing.T) {
 
 func TestReadinessNamesTheInboundWithoutABackend(t *testing.T) {
 	behind, _ := backend(t)
-	p := launch(t, adminPage+inbound("good", behind, "127.0.0.1:0")+inbound("bad", "127.0.0.1:"+freePort(t), "127.0.0.1:0"))
-	page := "http://" + p.admin.Addr().String()
-	eventually(t, "the good one is ready", func() bool { return p.edges.find("good").backends.Ready() })
+	p := launch(t, adminPage+inboundHCL("good", behind, "127.0.0.1:0")+inboundHCL("bad", "127.0.0.1:"+freePort(t), "127.0.0.1:0"))
+	page := "http://" + p.admin.page.Addr().String()
+	eventually(t, "the good one is ready", func() bool { return p.plan.inbound("good").backends.Ready() })
 	if status, text := get(t, page+"/readyz"); status != 503 || text != "inbound \"bad\": no backend answers\n" {
 		t.Errorf("/readyz: %d %q", status, text)
 	}
-	p.reloadWith(t, adminPage+inbound("good", behind, "127.0.0.1:0"), "configuration reloaded")
+	p.reloadWith(t, adminPage+inboundHCL("good", behind, "127.0.0.1:0"), "configuration reloaded")
 	if status, text := get(t, page+"/readyz"); status != 200 {
 		t.Errorf("/readyz with a good backend alone: %d %q", status, text)
 	}
@@ -145,8 +145,8 @@ func TestAStartThatFailsLeavesNothingOpen(t *testing.T) {
 	free := "127.0.0.1:" + freePort(t)
 	adminAt := func(address string) string { return "admin {\n  listen = \"" + address + "\"\n}\n" }
 	for name, text := range map[string]string{
-		"inbound": adminAt("127.0.0.1:0") + inbound("mx", behind, free, taken.Addr().String()),
-		"admin":   adminAt(taken.Addr().String()) + inbound("mx", behind, free),
+		"inbound": adminAt("127.0.0.1:0") + inboundHCL("mx", behind, free, taken.Addr().String()),
+		"admin":   adminAt(taken.Addr().String()) + inboundHCL("mx", behind, free),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := start(must1(config.Parse([]byte(hostname+text), "config.hcl")), startOptions{log: newJournal()})

@@ -26,12 +26,12 @@ type service struct {
 	ctx       context.Context    // of what goes on until the end
 	cancel    context.CancelFunc
 	beside    sync.WaitGroup // all goroutines but those of sessions
-	retiring  sync.WaitGroup // servers of inbounds that a reload removed
+	retiring  sync.WaitGroup // servers of what a reload removed
 	draining  atomic.Bool
 
 	mu      sync.Mutex // of what follows, which the other goroutines read
-	edges   *edges
-	servers map[string]*proxy.Server // by inbound
+	plan    *plan
+	servers map[string]*proxy.Server // by the name of the inbound or outbound
 }
 
 func newService(l lasting, path string) *service {
@@ -43,13 +43,13 @@ func newService(l lasting, path string) *service {
 // take makes a configuration the one in use. Until all that can fail has been
 // done, nothing is changed: an error leaves everything as it was.
 func (s *service) take(cfg *config.Config) error {
-	old := s.edges
+	old := s.plan
 	b := builder{lasting: s.lasting, cfg: cfg, old: old, sockets: socketPorts(s.listeners)}
 	next, err := b.build()
 	if err != nil {
 		return err
 	}
-	bound, err := bind(cfg.Inbounds, s.listeners)
+	bound, err := bind(next, s.listeners)
 	if err != nil {
 		s.serve(bound)
 		return err
@@ -62,7 +62,7 @@ func (s *service) take(cfg *config.Config) error {
 func (s *service) serve(b binding) {
 	s.listeners = b.next
 	for _, l := range b.next {
-		if server := s.servers[l.inbound]; l.served == nil && server != nil {
+		if server := s.servers[l.front]; l.served == nil && server != nil {
 			l.serve(server, &s.beside)
 		}
 	}
@@ -70,11 +70,12 @@ func (s *service) serve(b binding) {
 
 // swap cannot fail. Servers have their new settings before a new listener is
 // served, and old listeners are closed after that.
-func (s *service) swap(old, next *edges, b binding) {
+func (s *service) swap(old, next *plan, b binding) {
 	retired := s.configure(next)
-	for _, one := range next.each {
-		if before := old.find(one.cfg.Name); before == nil || before.backends != one.backends {
-			one.backends.start(&s.beside)
+	s.own.set(ownOf(next, b.next))
+	for _, in := range next.inbounds {
+		if before := old.inbound(in.name); before == nil || before.backends != in.backends {
+			in.backends.start(&s.beside)
 		}
 	}
 	s.serve(b)
@@ -85,43 +86,48 @@ func (s *service) swap(old, next *edges, b binding) {
 
 // configure gives every server its settings, makes those that are missing and
 // returns those that are not needed any more.
-func (s *service) configure(next *edges) (retired map[string]*proxy.Server) {
+func (s *service) configure(next *plan) (retired map[string]*proxy.Server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.edges = next
+	s.plan = next
 	retired = make(map[string]*proxy.Server)
 	for name, server := range s.servers {
-		if next.find(name) == nil {
+		if next.front(name) == nil {
 			retired[name] = server
 			delete(s.servers, name)
 		}
 	}
-	for _, one := range next.each {
-		if server := s.servers[one.cfg.Name]; server != nil {
-			server.Configure(one.settings)
+	for f := range next.fronts() {
+		if server := s.servers[f.name]; server != nil {
+			server.Configure(f.settings)
 		} else {
-			s.servers[one.cfg.Name] = proxy.NewServer(one.settings)
+			s.servers[f.name] = proxy.NewServer(f.settings)
 		}
 	}
 	return retired
 }
 
-// retire ends what only the old edges had: probes at once, the sessions of
-// inbounds that are gone within their grace.
-func (s *service) retire(old, next *edges, servers map[string]*proxy.Server) {
+// retire ends what only the old plan had: probes and idle connections at once,
+// the sessions of what is gone within their grace.
+func (s *service) retire(old, next *plan, servers map[string]*proxy.Server) {
 	if old == nil {
 		return
 	}
-	for _, one := range old.each {
-		if after := next.find(one.cfg.Name); after == nil || after.backends != one.backends {
-			one.backends.end()
+	for _, in := range old.inbounds {
+		if after := next.inbound(in.name); after == nil || after.backends != in.backends {
+			in.backends.end()
+		}
+	}
+	for _, out := range old.outbounds {
+		if after := next.outbound(out.name); after == nil || after.gateway != out.gateway {
+			out.gateway.Close()
 		}
 	}
 	for name, server := range servers {
-		grace := old.find(name).cfg.ShutdownGrace
+		f := old.front(name)
 		s.retiring.Go(func() {
-			if err := shutdown(s.ctx, server, grace); err != nil {
-				s.log.Warn("inbound removed, not all sessions could end in time", "inbound", name, "error", err)
+			if err := shutdown(s.ctx, server, f.grace); err != nil {
+				s.log.Warn(f.kind+" removed, not all sessions could end in time", f.kind, name, "error", err)
 			}
 		})
 	}
@@ -135,13 +141,13 @@ func shutdown(ctx context.Context, server *proxy.Server, grace time.Duration) er
 }
 
 // watch looks after the files of the certificates in use, and no others.
-func (s *service) watch(e *edges) {
+func (s *service) watch(p *plan) {
 	if s.unwatch != nil {
 		s.unwatch()
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.unwatch = cancel
-	sources := e.all()
+	sources := p.certificates()
 	s.beside.Go(func() { certs.Watch(ctx, sources, certs.WatchOptions{Log: s.log}) })
 }
 
@@ -155,32 +161,38 @@ func (s *service) handshakes() (n int64) {
 	return n
 }
 
-// ready says whether mail can be taken, and why not.
-func (s *service) ready() (ok bool, reasons []string) {
+// current returns the plan in use, nil before there is one.
+func (s *service) current() *plan {
 	s.mu.Lock()
-	e := s.edges
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return s.plan
+}
+
+// ready says whether mail can be taken, and why not. An outbound can be as soon
+// as it listens: whether a destination can be reached is for each to see.
+func (s *service) ready() (ok bool, reasons []string) {
+	p := s.current()
 	if s.draining.Load() {
 		reasons = append(reasons, "postern is stopping")
 	}
-	if e == nil {
+	if p == nil {
 		return false, append(reasons, "postern is starting")
 	}
-	for _, one := range e.each {
-		if !one.backends.Ready() {
-			reasons = append(reasons, fmt.Sprintf("inbound %q: no backend answers", one.cfg.Name))
+	for _, in := range p.inbounds {
+		if !in.backends.Ready() {
+			reasons = append(reasons, fmt.Sprintf("inbound %q: no backend answers", in.name))
 		}
-		if one.certs != nil && !one.certs.Usable() {
-			reasons = append(reasons, fmt.Sprintf("inbound %q: no certificate can be used", one.cfg.Name))
+		if in.certs != nil && !in.certs.Usable() {
+			reasons = append(reasons, fmt.Sprintf("inbound %q: no certificate can be used", in.name))
 		}
 	}
 	return len(reasons) == 0, reasons
 }
 
-// addresses returns what an inbound listens on, or all of them for "".
-func (s *service) addresses(inbound string) (all []string) {
+// addresses returns what an inbound or outbound listens on, or all of them for "".
+func (s *service) addresses(front string) (all []string) {
 	for _, l := range s.listeners {
-		if inbound == "" || l.inbound == inbound {
+		if front == "" || l.front == front {
 			all = append(all, l.Addr().String())
 		}
 	}

@@ -12,9 +12,9 @@ import (
 )
 
 // systemdSockets takes the sockets that systemd opened for this process. Each
-// is for the inbound whose name it has, and takes the place of its listen
+// is for the inbound or outbound whose name it has, and takes the place of its listen
 // addresses.
-func systemdSockets(inbounds []config.Inbound) ([]*listener, error) {
+func systemdSockets(cfg *config.Config) ([]*listener, error) {
 	named, err := activation.ListenersWithNames()
 	if err != nil {
 		return nil, fmt.Errorf("sockets from systemd: %w", err)
@@ -22,39 +22,46 @@ func systemdSockets(inbounds []config.Inbound) ([]*listener, error) {
 	var all []*listener
 	for name, sockets := range named {
 		for _, l := range sockets {
-			all = append(all, &listener{Listener: l, inbound: name})
+			all = append(all, &listener{Listener: l, front: name})
 		}
 	}
-	if err := checkSockets(all, inbounds); err != nil {
+	if err := checkSockets(all, names(cfg)); err != nil {
 		shutAll(all)
 		return nil, err
 	}
 	return all, nil
 }
 
-func checkSockets(all []*listener, inbounds []config.Inbound) error {
-	var names []string
-	for _, in := range inbounds {
-		names = append(names, in.Name)
+// names are those of all inbounds and outbounds.
+func names(cfg *config.Config) (all []string) {
+	for _, in := range cfg.Inbounds {
+		all = append(all, in.Name)
 	}
+	for _, out := range cfg.Outbounds {
+		all = append(all, out.Name)
+	}
+	return all
+}
+
+func checkSockets(all []*listener, names []string) error {
 	for _, l := range all {
 		switch _, tcp := l.Listener.(*net.TCPListener); {
-		case !slices.Contains(names, l.inbound):
-			return problem("Write FileDescriptorName= with the name of an inbound into the [Socket] section of its unit, one of: "+strings.Join(names, ", ")+".",
-				"systemd gave the socket %s with the name %q, and there is no inbound of that name", l.Addr(), l.inbound)
+		case !slices.Contains(names, l.front):
+			return problem("Write FileDescriptorName= with the name of an inbound or outbound into the [Socket] section of its unit, one of: "+strings.Join(names, ", ")+".",
+				"systemd gave the socket %s with the name %q, and there is no inbound and no outbound of that name", l.Addr(), l.front)
 		case !tcp:
-			return problem("Write ListenStream= with an address and a port into the socket unit.", "systemd gave %s for inbound %q, which is no TCP socket", l.Addr(), l.inbound)
+			return problem("Write ListenStream= with an address and a port into the socket unit.", "systemd gave %s for %q, which is no TCP socket", l.Addr(), l.front)
 		}
 	}
 	return nil
 }
 
-// socketPorts returns the ports of sockets that systemd opened, by inbound.
+// socketPorts returns the ports of sockets that systemd opened, by the name of what they are for.
 func socketPorts(all []*listener) map[string][]int {
 	ports := make(map[string][]int)
 	for _, l := range all {
 		if l.address == "" {
-			ports[l.inbound] = append(ports[l.inbound], port(l.Addr().String()))
+			ports[l.front] = append(ports[l.front], port(l.Addr().String()))
 		}
 	}
 	return ports

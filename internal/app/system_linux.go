@@ -18,6 +18,11 @@ func openFiles() (limit uint64, known bool) {
 	return r.Cur, true
 }
 
+// mayWrite says whether this process may make files in a folder.
+func mayWrite(folder string) bool {
+	return unix.Access(folder, unix.W_OK|unix.X_OK) == nil
+}
+
 // mayOpen says whether this process may listen on a port. What cannot be
 // found out is taken for allowed.
 func mayOpen(port int) bool {

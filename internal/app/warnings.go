@@ -17,14 +17,21 @@ import (
 func (p *process) sayHello() {
 	v := ThisVersion()
 	p.log.Info("postern starts", "version", v.Version, "revision", v.Revision, "go", v.Go, "config", p.path)
-	for _, one := range p.edges.each {
-		p.log.Info("inbound is open", "inbound", one.cfg.Name, "listen", p.addresses(one.cfg.Name), "tls", one.cfg.TLS,
-			"backend", one.cfg.Backend.Addresses, "client_address", one.cfg.Backend.ClientAddress)
+	for _, in := range p.plan.inbounds {
+		p.log.Info("inbound is open", "inbound", in.name, "listen", p.addresses(in.name), "tls", in.cfg.TLS,
+			"backend", in.cfg.Backend.Addresses, "client_address", in.cfg.Backend.ClientAddress)
 	}
-	if p.admin != nil {
-		p.log.Info("admin page is open", "address", "http://"+p.admin.Addr().String())
+	for _, out := range p.plan.outbounds {
+		p.log.Info("outbound is open", "outbound", out.name, "listen", p.addresses(out.name), "protocol", out.cfg.Protocol,
+			"route", out.cfg.Route, "level", out.cfg.Level, "remember", out.cfg.Remember)
 	}
-	p.warn(p.edges.cfg)
+	if page := p.admin.page; page != nil {
+		p.log.Info("admin page is open", "address", "http://"+page.Addr().String())
+	}
+	if socket := p.admin.socket; socket != nil {
+		p.log.Info("admin socket is open", "path", p.cfg.Admin.Socket)
+	}
+	p.warn(p.plan.cfg)
 }
 
 // warn writes the warnings about a configuration that is in use.
@@ -32,33 +39,36 @@ func (p *process) warn(cfg *config.Config) {
 	for _, text := range cfg.Warnings {
 		p.log.Warn(text)
 	}
-	for _, text := range doubts(p.edges) {
+	for _, text := range doubts(p.plan) {
 		p.log.Warn(text)
 	}
 }
 
 // doubts are the warnings that do not come from the text of the configuration:
 // about certificates, limits of this process and the admin page.
-func doubts(e *edges) (all []string) {
-	for _, s := range e.sources {
+func doubts(p *plan) (all []string) {
+	for _, s := range p.sources {
 		if len(s.cfg.SelfSigned) == 0 { // who wrote self_signed knows
 			all = append(all, s.Warnings(time.Now())...)
 		}
 	}
 	if limit, known := openFiles(); known {
-		all = append(all, fileWarnings(e.cfg.Inbounds, limit)...)
+		all = append(all, fileWarnings(p.cfg, limit)...)
 	}
-	return append(all, adminWarnings(e.cfg.Admin)...)
+	return append(all, adminWarnings(p.cfg.Admin)...)
 }
 
 // filesBeside is for listeners, logs, certificates, DNS and the admin page.
 const filesBeside = 100
 
 // fileWarnings compares the limit of open files with two per session.
-func fileWarnings(inbounds []config.Inbound, limit uint64) []string {
+func fileWarnings(cfg *config.Config, limit uint64) []string {
 	need := uint64(filesBeside)
-	for _, in := range inbounds {
+	for _, in := range cfg.Inbounds {
 		need += 2 * uint64(in.Limits.Connections)
+	}
+	for _, out := range cfg.Outbounds {
+		need += 2 * uint64(out.Limits.Connections)
 	}
 	if limit >= need {
 		return nil
@@ -75,7 +85,7 @@ func newPlaces() *proxy.Places {
 	return proxy.NewPlaces(places(limit))
 }
 
-// places are the sessions that there are files for, over all inbounds.
+// places are the sessions that there are files for, over all inbounds and outbounds.
 func places(limit uint64) int {
 	return max(int(min(limit, 1<<30))-filesBeside, 2) / 2
 }
@@ -89,8 +99,8 @@ func adminWarnings(c config.Admin) []string {
 	if err == nil && isPrivate(a) {
 		return nil
 	}
-	return []string{"admin: listen = \"" + c.Listen + "\" can be reached from other networks, and tells how busy this server is and who its " +
-		"backends are: write an address of loopback or of a private network"}
+	return []string{"admin: listen = \"" + c.Listen + "\" can be reached from other networks, and tells how busy this server is, who its " +
+		"backends are and whom it exchanges mail with: write an address of loopback or of a private network"}
 }
 
 var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")

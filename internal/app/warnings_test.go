@@ -15,10 +15,10 @@ import (
 )
 
 func TestTooFewFilesForTheSessionsIsWarnedOf(t *testing.T) {
-	a, b := config.DefaultInbound("a"), config.DefaultInbound("b")
+	a, b := config.DefaultInbound("a"), config.DefaultOutbound("b")
 	a.Limits.Connections, b.Limits.Connections = 100, 200
 	for limit, warned := range map[uint64]bool{699: true, 700: false, 1 << 20: false} {
-		got := fileWarnings([]config.Inbound{a, b}, limit)
+		got := fileWarnings(&config.Config{Inbounds: []config.Inbound{a}, Outbounds: []config.Outbound{b}}, limit)
 		if len(got) > 0 != warned {
 			t.Errorf("with %d files: %q", limit, got)
 		}
@@ -63,7 +63,7 @@ func TestABackendNameWithAPublicAddressIsWarnedOf(t *testing.T) {
 func TestCertificatesAreWarnedOfUnlessSelfSignedByUs(t *testing.T) {
 	behind, _ := backend(t)
 	cert, key := catest.New(t).Files(t, catest.Leaf{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
-	p := launch(t, certificate(cert, key)+"certificate \"self\" {\n  self_signed = [\"mx.test\"]\n}\n"+inbound("mx", behind, "127.0.0.1:0"))
+	p := launch(t, certificate(cert, key)+"certificate \"self\" {\n  self_signed = [\"mx.test\"]\n}\n"+inboundHCL("mx", behind, "127.0.0.1:0"))
 	p.log.await(t, "level=WARN", "expired")
 	if lineWith(p.log.String(), []string{"self-signed"}) {
 		t.Errorf("who wrote self_signed knows:\n%s", p.log)
@@ -174,5 +174,15 @@ func TestThereAreAsManyPlacesAsFilesForThem(t *testing.T) {
 		if got := places(files); got != want {
 			t.Errorf("%d files: %d places", files, got)
 		}
+	}
+}
+
+func TestCheckTellsOfListenersThatCannotBeOpened(t *testing.T) {
+	in, out := config.DefaultInbound("mx"), config.DefaultOutbound("egress")
+	in.Listen, out.Listen = []string{"192.0.2.7:2525", "127.0.0.1:2525"}, []string{"192.0.2.8:10025", "127.0.0.1:10025"}
+	got := listenWarnings(&config.Config{Inbounds: []config.Inbound{in}, Outbounds: []config.Outbound{out}})
+	if len(got) != 2 || !strings.HasPrefix(got[0], `inbound "mx": this machine does not have the address of 192.0.2.7:2525`) ||
+		!strings.HasPrefix(got[1], `outbound "egress": this machine does not have the address of 192.0.2.8:10025`) {
+		t.Errorf("%q", got)
 	}
 }

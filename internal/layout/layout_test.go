@@ -2,7 +2,7 @@
 // arrows point to the right:
 //
 //	cmd/postern → internal/app → config | telemetry | admin → proxy →
-//	peers, tls/certs → store → resolve, smtpwire, tls/grade → tls/level
+//	peers, tls/certs, tls/policy → store → resolve, smtpwire, tls/grade → tls/level
 package layout
 
 import (
@@ -19,12 +19,15 @@ import (
 // that is not listed may import nothing of ours.
 var imports = map[string][]string{
 	"cmd/postern":  {"internal/app"},
-	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "resolve", "smtpwire", "tls/certs", "tls/grade", "internal/sink"},
+	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level", "internal/sink"},
 	"config":       {"tls/grade", "tls/level"},
-	"telemetry":    {"proxy"},
+	"telemetry":    {"proxy", "tls/policy", "tls/level"},
 	"admin":        {},
-	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/grade"},
+	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level"},
 	"peers":        {"store"},
+	"store":        {},
+	"tls/policy":   {"tls/grade", "tls/level"},
+	"tls/level":    {},
 	"tls/certs":    {"tls/grade"},
 	"resolve":      {},
 	"smtpwire":     {},
@@ -32,15 +35,16 @@ var imports = map[string][]string{
 
 	"internal/sink":     {"smtpwire"},
 	"internal/catest":   {},
+	"internal/dnstest":  {},
 	"internal/smtptest": {"smtpwire"},
-	"test/harness":      {"internal/catest", "internal/smtptest", "internal/sink"},
+	"test/harness":      {"internal/catest", "internal/dnstest", "internal/smtptest", "internal/sink"},
 	"bench/cmd/sink":    {"internal/sink"},
 }
 
 // owners are the only packages that may import a module, tests included.
 var owners = map[string][]string{
 	"github.com/hashicorp/hcl":        {"config"},
-	"github.com/miekg/dns":            {"resolve"},
+	"github.com/miekg/dns":            {"resolve", "internal/dnstest"},
 	"go.etcd.io/bbolt":                {"store"},
 	"github.com/redis/go-redis":       {"store"},
 	"go.opentelemetry.io/":            {"telemetry"},
@@ -52,7 +56,7 @@ var owners = map[string][]string{
 	"github.com/coreos/go-systemd/":   {"internal/app"},
 	"github.com/lmittmann/tint":       {"internal/app"},
 	"github.com/emersion/go-smtp":     {"internal/app", "test/"},
-	"github.com/hashicorp/golang-lru": {"peers", "proxy", "resolve", "internal/app"},
+	"github.com/hashicorp/golang-lru": {"peers", "proxy", "resolve", "tls/policy", "internal/app"},
 }
 
 type pkg struct {
@@ -116,7 +120,7 @@ func TestFakesAreImportedByTestsAlone(t *testing.T) {
 	for _, p := range list(t) {
 		from := strings.TrimPrefix(p.ImportPath, "postern/")
 		for _, to := range p.Imports {
-			fake := to == "postern/internal/smtptest" || to == "postern/internal/catest" || strings.HasPrefix(to, "github.com/armon/")
+			fake := to == "postern/internal/smtptest" || to == "postern/internal/catest" || to == "postern/internal/dnstest" || strings.HasPrefix(to, "github.com/armon/")
 			if fake && !strings.HasPrefix(from, "test/") && !strings.HasPrefix(from, "internal/smtptest") {
 				t.Errorf("%s imports %s outside of its tests", from, to)
 			}

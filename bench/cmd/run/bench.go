@@ -173,7 +173,7 @@ func (b *bench) allArrived(n int) (s sink.Stats, err error) {
 // vars is what the templates of the i-th peer are filled with in a scenario.
 func (b *bench) vars(i int, s scenario) vars {
 	port := b.o.port + 10 + 10*i
-	v := vars{Bin: b.binDir, Workers: b.o.workers, Resume: s.resumes(),
+	v := vars{Bin: b.binDir, Workers: b.o.workers, Resume: s.resumes(), Reuse: s.reuse,
 		PortSTARTTLS: port, PortTLS: port + 1, PortOut: port + 2, PortAux: port + 3,
 		SinkPlain: b.o.port, SinkSTARTTLS: b.o.port + 1, SinkTLS: b.o.port + 2}
 	cert := s.cert

@@ -12,8 +12,8 @@ import (
 // What is measured when nothing else is said: the scenarios of the targets,
 // with the peers that they name and those next to them.
 const (
-	defaultScenarios = "a,a128,b,b128,bp,bp128,c128,d,dp,db,e,i,ic,h,hb,f"
-	defaultPeers     = "direct,postern,gorelay,nginx-buf,hitch,haproxy"
+	defaultScenarios = "a,a128,b,b128,bp,bp128,c128,d,dp,db,e,i,ic,h,hb,f,g,gr,gu,gd,gb"
+	defaultPeers     = "direct,postern,gorelay,nginx-buf,hitch,haproxy,stunnel-out"
 	quickScenarios   = "a,c128,d,e,i,h,f"
 )
 

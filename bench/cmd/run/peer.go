@@ -46,6 +46,7 @@ type vars struct {
 	Cert2, Key2  string // the RSA pair beside the ECDSA one; empty in all scenarios but bp…
 	Pem          string // certificate and key in one file
 	Resume       bool   // the clients come back with session tickets
+	Reuse        bool   // upstream connections are kept for the next session
 }
 
 // parsePeer reads the text of a peer file: words first, then the peer's own

@@ -27,6 +27,7 @@ type scenario struct {
 	unit       string
 	args       []string // further flags of loadgen
 	noTickets  bool     // the sink issues none
+	reuse      bool     // upstream connections are kept for the next session, where a peer can
 	idle       bool     // the memory scenario
 }
 
@@ -50,6 +51,11 @@ func bulk(name, desc, kind string, n int) scenario {
 
 func idle(name, desc, kind string) scenario {
 	return scenario{name: name, desc: desc, kind: kind, cert: "ecdsa", concurrent: 128, messages: 1, size: 4096, idle: true}
+}
+
+func withReuse(s scenario) scenario {
+	s.reuse = true
+	return s
 }
 
 func withoutTickets(s scenario) scenario {
@@ -76,6 +82,7 @@ var scenarios = []scenario{
 	idle("f", "memory of idle sessions, STARTTLS", "starttls"),
 	withoutTickets(short("g", "outbound to a STARTTLS sink, full handshake, TLS 1.3, ECDSA, 1 x 4 KiB", "outbound", "ecdsa", 2000, 16)),
 	short("gr", "outbound to a STARTTLS sink that issues tickets, 1 x 4 KiB", "outbound", "ecdsa", 2000, 16),
+	withReuse(short("gu", "as gr, upstream connections are kept for the next session", "outbound", "ecdsa", 4000, 16)),
 	bulk("gb", "outbound bulk, 4 x 20 MiB per session", "outbound", 8),
 	long("gd", "outbound, long sessions, 200 x 4 KiB", "outbound"),
 	short("h", "pass-through without TLS, 1 x 4 KiB", "plain", "ecdsa", 4000, 16),
