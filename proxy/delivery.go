@@ -23,7 +23,7 @@ const (
 func (p *parcel) report(r smtpwire.Reply, cause Cause) {
 	l := p.leg
 	d := Delivery{Destination: p.dest.domain, Host: l.host.name, Address: l.address, Decision: l.decision,
-		TLS: l.token(), Cipher: l.sec.cipher, Version: l.sec.version, Group: l.sec.group, Resumed: l.sec.resumed, Reused: l.reused > 0, Clear: l.whyClear(),
+		TLS: l.token(), Cipher: l.sec.cipher, Version: l.sec.version, Group: l.sec.group, Resumed: l.sec.resumed, Reused: l.reused > 0, Clear: l.whyClear(), Would: l.verdict.Would,
 		DNS: l.took.dns, Connect: l.took.connect, Handshake: l.took.tls, SMTP: l.took.smtp,
 		Code: r.Code, DSN: enhancedOf(r), Recipients: p.accepted, Bytes: p.message.Bytes, Cause: cause}
 	if l.sec.active() {

@@ -105,14 +105,15 @@ type GatewayOptions struct {
 // next message. It is not changed once made; what it remembers in its own memory
 // is lost with it.
 type Gateway struct {
-	o        GatewayOptions
-	pool     *pool
-	failed   *failures
-	places   *places
-	sessions *policy.Sessions
-	sweeper  *sweeper
-	known    *knownHosts
-	warned   atomic.Int64 // when, in seconds since 1970
+	o         GatewayOptions
+	pool      *pool
+	failed    *failures
+	places    *places
+	sessions  *policy.Sessions
+	sweeper   *sweeper
+	deepStack workers
+	known     *knownHosts
+	warned    atomic.Int64 // when, in seconds since 1970
 
 	// What the network is asked for; tests put something else there.
 	dialTCP      func(context.Context, netip.AddrPort) (net.Conn, error)
@@ -131,7 +132,7 @@ func NewGateway(o GatewayOptions) *Gateway {
 		o.Observer = NoObserver{}
 	}
 	g := &Gateway{o: o, failed: newFailures(), places: newPlaces(o.Concurrency), sessions: policy.NewSessions(maxSessions),
-		sweeper: newSweeper(), known: newKnownHosts()}
+		sweeper: newSweeper(), deepStack: newWorkers(), known: newKnownHosts()}
 	g.pool = newPool(o.ReuseIdle)
 	g.dialTCP, g.redirectedTo = g.dial, Accepted.redirectedFrom
 	return g

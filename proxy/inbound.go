@@ -63,7 +63,7 @@ func (s *inboundSession) implicit(err error) error {
 // handshake needs is several times that of the rest, would have to be grown for
 // each, and would stay with the session.
 func (s *inboundSession) handshake(ctx context.Context) {
-	deepStack.do(func() {
+	s.srv.deepStack.do(func() {
 		defer s.srv.recovered(&s.session)
 		if err := s.secure(ctx); err != nil {
 			s.finish(err)

@@ -74,6 +74,7 @@ type Delivery struct {
 	Group    tls.CurveID
 	Resumed  bool
 	Reused   bool   // the connection was kept from an earlier message
+	Would    string // what remember = "enforce" would have refused it for; else empty
 	Clear    string // why there was no TLS although it was to be tried: not_offered, skip, fallback or failed; else empty
 
 	DNS, Connect, Handshake, SMTP time.Duration

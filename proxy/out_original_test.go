@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"postern/internal/smtptest"
@@ -21,6 +22,16 @@ func redirected(to string) func(*layout) {
 		p.redirected = func(Accepted, *conn) (netip.AddrPort, bool) { return netip.MustParseAddrPort(to), true }
 	}
 }
+
+// choice is an address that clients choose in turn.
+type choice struct{ atomic.Pointer[netip.AddrPort] }
+
+func (c *choice) is(address string) {
+	a := netip.MustParseAddrPort(address)
+	c.Store(&a)
+}
+
+func (c *choice) redirected(Accepted, *conn) (netip.AddrPort, bool) { return *c.Load(), true }
 
 func secureEverywhere(p *layout) { p.own.Auto, p.own.Level = false, level.Secure }
 
@@ -215,15 +226,14 @@ func TestOnRouteOriginalOneDeadAddressSaysNothingOfAnother(t *testing.T) {
 	w.place("mx.example.com", "192.0.2.7", "192.0.2.8")
 	w.domain("example.com", "mx.example.com")
 	b := w.serve("192.0.2.8", smtptest.Script{TLS: w.cert("example.com")})
-	to := "192.0.2.7:25"
-	e := newEgress(t, w, redirected(to), secureEverywhere, func(p *layout) {
-		p.redirected = func(Accepted, *conn) (netip.AddrPort, bool) { return netip.MustParseAddrPort(to), true }
-	})
+	to := new(choice)
+	to.is("192.0.2.7:25")
+	e := newEgress(t, w, route(RouteOriginal), secureEverywhere, func(p *layout) { p.redirected = to.redirected })
 	wantReply(t, e.deliver("b@example.com"), "421 4.4.1")
-	to = "192.0.2.8:25"
+	to.is("192.0.2.8:25")
 	wantReply(t, e.deliver("b@example.com"), "250 2.0.0 queued")
 	w.serve("192.0.2.7", smtptest.Script{TLS: w.cert("example.com")})
-	to = "192.0.2.7:25" // its failure is remembered
+	to.is("192.0.2.7:25") // its failure is remembered
 	wantReply(t, e.deliver("b@example.com"), "421 4.4.1")
 	wantMessages(t, b, "Subject: x\r\n\r\nhello\r\n")
 	w.wantWent("192.0.2.7", "192.0.2.8")
@@ -234,11 +244,11 @@ func TestOnRouteOriginalAKeptConnectionIsOneToTheSameAddress(t *testing.T) {
 	w.place("mx.example.com", "192.0.2.7", "192.0.2.8")
 	w.domain("example.com", "mx.example.com")
 	one, two := w.serve("192.0.2.7", smtptest.Script{TLS: w.cert("example.com")}), w.serve("192.0.2.8", smtptest.Script{TLS: w.cert("example.com")})
-	to := "192.0.2.7:25"
-	e := newEgress(t, w, redirected(to), secureEverywhere, func(p *layout) {
-		p.redirected = func(Accepted, *conn) (netip.AddrPort, bool) { return netip.MustParseAddrPort(to), true }
-	})
-	for _, to = range []string{"192.0.2.7:25", "192.0.2.8:25", "192.0.2.7:25"} {
+	to := new(choice)
+	to.is("192.0.2.7:25")
+	e := newEgress(t, w, route(RouteOriginal), secureEverywhere, func(p *layout) { p.redirected = to.redirected })
+	for _, address := range []string{"192.0.2.7:25", "192.0.2.8:25", "192.0.2.7:25"} {
+		to.is(address)
 		wantReply(t, e.deliver("b@example.com"), "250 2.0.0 queued")
 	}
 	w.wantWent("192.0.2.7", "192.0.2.8")

@@ -84,7 +84,6 @@ type recipient struct {
 	envelope smtpwire.Envelope // parts of line
 	domain   string            // A-label; empty where the address has none
 	reply    smtpwire.Reply    // to RCPT
-	final    smtpwire.Reply    // to the message
 	parcel   *parcel
 }
 

@@ -220,8 +220,6 @@ var realistic = Timeouts{Proxy: 10 * time.Second, Connect: 30 * time.Second, Sta
 
 // newPipedEgress starts a gateway without sockets, in a synctest bubble.
 func newPipedEgress(t testing.TB, w *world, change ...func(*layout)) *egress {
-	before := deepStack
-	deepStack = workers{next: make(chan func())} // the channel is of the bubble
 	e := makeEgress(t, w, append([]func(*layout){func(p *layout) {
 		p.Timeouts, p.gateway.Timeouts, p.gateway.ReuseIdle = realistic, realistic, 0
 	}}, change...)...)
@@ -231,7 +229,6 @@ func newPipedEgress(t testing.TB, w *world, change ...func(*layout)) *egress {
 		_ = e.Shutdown(ctx) // sessions that a test left open are cut off
 		e.g.Close()
 		<-time.After(time.Minute) // of the bubble: what is left comes to its end
-		deepStack = before
 		e.watch.update(func() {
 			if e.watch.open != 0 {
 				t.Errorf("%d steps were opened and not closed", e.watch.open)

@@ -23,6 +23,7 @@ type Server struct {
 	clients    *clients
 	handshakes atomic.Int64 // finished, for Handshakes
 	sweeper    *sweeper
+	deepStack  workers
 	ctx        context.Context
 	cancel     context.CancelFunc
 
@@ -36,7 +37,7 @@ type Server struct {
 
 // NewServer makes a server for an inbound or an outbound.
 func NewServer(in Service) *Server {
-	s := &Server{clients: newClients(), sweeper: newSweeper(), sessions: make(map[*session]struct{}), empty: make(chan struct{})}
+	s := &Server{clients: newClients(), sweeper: newSweeper(), deepStack: newWorkers(), sessions: make(map[*session]struct{}), empty: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.Configure(in)
 	return s

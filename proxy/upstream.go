@@ -60,12 +60,35 @@ func (u *upstream) answeredEarly() bool {
 var errEarlyReply = errors.New("the server spoke before the end of the message")
 
 // quiet is an error when the server has said something that was not asked for.
+//
+// Over TLS, octets that are there may be a session ticket or a new key, which are
+// nothing that was said. So what is there is read, with a moment for the rest of it.
 func (u *upstream) quiet() error {
-	if u.r.Buffered() > 0 || u.conn.unread() {
+	switch {
+	case u.r.Buffered() > 0:
+		return errEarlyReply
+	case !u.conn.unread():
+		return nil
+	case u.tls == nil:
 		return errEarlyReply
 	}
-	return nil
+	pace, last := u.conn.pace, u.conn.paceLast
+	u.conn.moving(0, time.Time{})
+	u.conn.within(restOfRecord, time.Time{})
+	err := u.r.Wait()
+	u.conn.within(lookAfterClient, time.Time{})
+	u.conn.moving(pace, last)
+	switch {
+	case err == nil:
+		return errEarlyReply
+	case isTimeout(err):
+		return nil
+	}
+	return err
 }
+
+// restOfRecord is the time for what belongs to octets that have come.
+const restOfRecord = 20 * time.Millisecond
 
 // lastWords is what a server said that closed while we were still writing to
 // it, if it was a refusal; else the zero Reply.

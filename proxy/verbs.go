@@ -285,7 +285,7 @@ func (s *inboundSession) connect(ctx context.Context) (smtpwire.Reply, error) {
 		}
 		ch := make(chan result, 1)
 		who := introduction{client: s.who.Client, local: s.who.Local, hello: s.hello.name, esmtp: s.hello.esmtp, secured: s.sec}
-		deepStack.do(func() {
+		s.srv.deepStack.do(func() {
 			r := result{err: errPanic}
 			defer func() { ch <- r }()
 			defer s.srv.caught(&s.session)

@@ -9,7 +9,7 @@ type workers struct {
 	next chan func()
 }
 
-var deepStack = workers{next: make(chan func())}
+func newWorkers() workers { return workers{next: make(chan func())} }
 
 // workerIdle is how long a worker waits for more to do.
 const workerIdle = 250 * time.Millisecond

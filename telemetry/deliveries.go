@@ -18,6 +18,7 @@ type deliveryMetrics struct {
 	secured         counts[bySecurity]
 	clear           counts[byReason]
 	resumed, reused counts[byListener]
+	observed        counts[byListener]
 	phases          spread[byPhase]
 }
 
@@ -35,6 +36,8 @@ func (m *maker) deliveries() deliveryMetrics {
 			"Those attempts whose TLS session was a resumed one."),
 		reused: counter[byListener](m, "postern.deliveries.reused", "{delivery}",
 			"Those attempts that used a connection kept from an earlier message."),
+		observed: counter[byListener](m, "postern.deliveries.would.refuse", "{delivery}",
+			"Those attempts that remember = \"enforce\" would have refused."),
 		phases: histogram[byPhase](m, "postern.delivery.phase.duration", "s",
 			"How long the phases of these attempts took.", stepSeconds),
 	}
@@ -52,6 +55,9 @@ func (t *Telemetry) Delivery(listener string, d proxy.Delivery) {
 		t.deliveries.secured.add(bySecurity{listener, d.Version, d.Cipher, d.Group}, 1)
 	case d.Address != "":
 		t.deliveries.clear.add(byReason{listener, whyClear(d)}, 1)
+	}
+	if d.Would != "" {
+		t.deliveries.observed.add(byListener{listener}, 1)
 	}
 	if d.Resumed {
 		t.deliveries.resumed.add(byListener{listener}, 1)

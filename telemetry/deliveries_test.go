@@ -34,6 +34,14 @@ func TestEachDeliveryIsCounted(t *testing.T) {
 				"postern_deliveries_total{level=may,listener=egress,result=delivered,source=default,trust=anonymous} 1",
 			},
 		},
+		"what enforce would have refused": {
+			proxy.Delivery{Address: "192.0.2.1", Decision: may, Clear: "not_offered", Would: "secure: expected TLS", Code: 250},
+			[]string{
+				"postern_deliveries_clear_total{listener=egress,reason=not_offered} 1",
+				"postern_deliveries_total{level=may,listener=egress,result=delivered,source=default,trust=clear} 1",
+				"postern_deliveries_would_refuse_total{listener=egress} 1",
+			},
+		},
 		"in clear, because STARTTLS was not offered": {
 			proxy.Delivery{Address: "192.0.2.1", Decision: may, Clear: "not_offered", Code: 250, SMTP: time.Second},
 			[]string{

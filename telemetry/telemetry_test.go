@@ -55,7 +55,7 @@ func exercise(o proxy.Observer) {
 	o.Message("mx", proxy.Message{Code: 250, Bytes: 4096, Recipients: 2, Duration: time.Second, Secured: true})
 	o.Disconnected("mx", proxy.Summary{BytesIn: 5000, BytesOut: 300, Duration: time.Second, Secured: true})
 	o.Delivery("egress", delivered)
-	o.Delivery("egress", proxy.Delivery{Address: "192.0.2.1", Clear: "skip", Cause: proxy.CauseUpstreamReply, Code: 451})
+	o.Delivery("egress", proxy.Delivery{Address: "192.0.2.1", Clear: "skip", Would: "secure: expected TLS", Cause: proxy.CauseUpstreamReply, Code: 451})
 }
 
 // delivered is a delivery with all that can be told of one.

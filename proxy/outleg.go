@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"postern/tls/policy"
+)
+
+// outLeg is the leg to a mail server of a destination.
+type outLeg struct {
+	upstream
+	g        *Gateway
+	host     *host
+	decision *policy.Decision
+	sec      secured
+	verdict  policy.Verdict
+	clear    string // why there is no TLS although it was to be tried: "skip", or what failed
+	domain   string // that it was opened for
+	key      poolKey
+	reused   int
+	took     phases
+	release  func()      // gives its place back
+	leave    func() bool // ends what cut began
+	keptAt   time.Time
+	dirty    bool   // has a transaction that must be reset
+	session  string // of the client that used it last
+}
+
+// shut closes the leg. Where it is in step with the server, leave is taken first.
+func (l *outLeg) shut(inStep bool) {
+	l.safe()
+	if inStep {
+		l.quit()
+	} else {
+		l.close()
+	}
+	if l.release != nil {
+		l.release()
+		l.release = nil
+	}
+}
+
+// cut has the leg closed when ctx ends: who uses it waits for the server, perhaps for
+// long. safe is the end of that.
+func (l *outLeg) cut(ctx context.Context) {
+	l.leave = context.AfterFunc(ctx, func() { l.conn.Conn.Close() })
+}
+
+func (l *outLeg) safe() {
+	if l.leave != nil {
+		l.leave()
+		l.leave = nil
+	}
+}
