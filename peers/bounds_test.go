@@ -95,3 +95,8 @@ func BenchmarkHandshakes(b *testing.B) {
 		})
 	}
 }
+
+// Succeeded is Secured for tests in which only forward secrecy matters.
+func (h *Handshakes) Succeeded(address netip.Addr, hello string, forwardSecret bool) {
+	h.Secured(address, hello, Facts{ForwardSecret: forwardSecret})
+}

@@ -73,15 +73,9 @@ func (r *ClientRecord) over(now time.Time) bool {
 	return !within(now, pending, r.Failing)
 }
 
-// Succeeded notes a handshake with this client that was completed, and whether
-// its key exchange was forward secret (ECDHE; always so in TLS 1.3). It is
-// Secured for those who know no more.
-func (h *Handshakes) Succeeded(address netip.Addr, hello string, forwardSecret bool) {
-	h.Secured(address, hello, Facts{ForwardSecret: forwardSecret})
-}
-
-// Secured notes a handshake with this client that was completed, and what it
-// came to.
+// Secured notes a handshake with this client that was completed, and what it came
+// to: above all whether its key exchange was forward secret (ECDHE; always so in TLS
+// 1.3).
 func (h *Handshakes) Secured(address netip.Addr, hello string, f Facts) {
 	now := h.m.now()
 	client, at := h.both(now, address, hello)

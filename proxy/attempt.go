@@ -7,7 +7,6 @@ import (
 	"net/netip"
 
 	"postern/peers"
-	"postern/tls/grade"
 	"postern/tls/level"
 	"postern/tls/policy"
 )
@@ -197,6 +196,7 @@ func (a *attempt) failure(err error) *failure {
 // left out is no promise: at a level that asks for one SNI is always there (SEM 28), and
 // so nothing would be delivered.
 func (a *attempt) facts(l *outLeg) peers.Facts {
-	return peers.Facts{Version: l.sec.version, Suite: l.sec.suite, Group: l.sec.group, ForwardSecret: grade.ForwardSecret(l.sec.version, l.sec.suite),
-		Resumed: l.sec.resumed, Trust: l.verdict.Trust.String(), Valid: l.verdict.Valid && !a.plain}
+	f := l.sec.facts()
+	f.Valid = l.verdict.Valid && !a.plain
+	return f
 }

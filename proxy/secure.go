@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/peers"
 	"postern/tls/grade"
 )
 
@@ -23,6 +24,12 @@ type secured struct {
 	name     string // of the client's certificate, its subject
 	sni      string
 	unproven bool // no command came inside TLS yet
+}
+
+// facts are what is remembered of a handshake.
+func (t secured) facts() peers.Facts {
+	return peers.Facts{Version: t.version, Suite: t.suite, Group: t.group, ForwardSecret: grade.ForwardSecret(t.version, t.suite),
+		Resumed: t.resumed, Trust: t.verdict}
 }
 
 // suiteNames are what tls.CipherSuiteName knows, which makes a list of all for each
@@ -104,7 +111,7 @@ func (s *inboundSession) prove() {
 		return
 	}
 	s.sec.unproven = false
-	s.in.Handshake.Succeeded(s.who.Client.Addr(), s.tally.firstHello, grade.ForwardSecret(s.sec.version, s.sec.suite))
+	s.in.Handshake.Secured(s.who.Client.Addr(), s.tally.firstHello, s.sec.facts())
 }
 
 // disprove notes that no command came, which then is why the session ended.

@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/catest"
 	"postern/internal/smtptest"
+	"postern/peers"
 	"postern/tls/certs"
 	"postern/tls/grade"
 )
@@ -57,8 +58,8 @@ func (m *memory) note(what, hello string) {
 func (m *memory) Avoid(netip.Addr, string) bool              { return m.avoid }
 func (m *memory) UsedForwardSecrecy(netip.Addr, string) bool { return m.known }
 func (m *memory) Failed(_ netip.Addr, hello string)          { m.note("failed", hello) }
-func (m *memory) Succeeded(_ netip.Addr, hello string, secret bool) {
-	if !secret {
+func (m *memory) Secured(_ netip.Addr, hello string, f peers.Facts) {
+	if !f.ForwardSecret {
 		hello += " without forward secrecy"
 	}
 	m.note("succeeded", hello)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postern/peers"
 	"postern/resolve"
 	"postern/smtpwire"
 )
@@ -158,7 +159,7 @@ type HandshakeMemory interface {
 	// UsedForwardSecrecy says that this client used it within 30 days.
 	UsedForwardSecrecy(client netip.Addr, hello string) bool
 	Failed(client netip.Addr, hello string)
-	Succeeded(client netip.Addr, hello string, forwardSecret bool)
+	Secured(client netip.Addr, hello string, f peers.Facts)
 }
 
 // NameLookup finds the names of a client's address, for XCLIENT (SEM 10). The
@@ -173,4 +174,4 @@ type noMemory struct{}
 func (noMemory) Avoid(netip.Addr, string) bool              { return false }
 func (noMemory) UsedForwardSecrecy(netip.Addr, string) bool { return false }
 func (noMemory) Failed(netip.Addr, string)                  {}
-func (noMemory) Succeeded(netip.Addr, string, bool)         {}
+func (noMemory) Secured(netip.Addr, string, peers.Facts)    {}
