@@ -13,9 +13,11 @@ set -eu
 cache=${POSTERN_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern-test}
 policy=/usr/sbin/policy-rc.d
 
-# Programs that the tests call, and the libraries that Exim below is linked to.
+# Programs that the tests call, and the libraries that Exim and OpenSMTPD below
+# are linked to.
 packages="postfix swaks libnet-ssleay-perl gnutls-bin openssl testssl.sh haproxy
-dnsutils iproute2 procps bsdextrautils ca-certificates
+dnsutils iproute2 nftables procps bsdextrautils util-linux ca-certificates
+libevent-2.1-7 libpam0g libssl3
 libidn12 libidn2-0 libdb5.3 libnsl2 libgnutls-dane0 libmariadb3 libpq5
 libspf2-2 libperl5.36 libldap-2.5-0 libsasl2-2 libsqlite3-0 libpcre2-8-0"
 
@@ -80,22 +82,22 @@ install_packages() {
 	restore_services
 }
 
-# Exim conflicts with Postfix as a package, so it is unpacked, not installed.
-# The heavy daemon is the one that reads PROXY headers.
-unpack_exim() {
-	[ ! -x "$cache/exim/usr/sbin/exim4" ] || return 0
-	say "unpacking Exim into $cache/exim"
+# unpack unpacks a package, which conflicts with Postfix, instead of installing
+# it: "unpack PACKAGE FOLDER PROGRAM".
+unpack() {
+	[ ! -x "$cache/$2/$3" ] || return 0
+	say "unpacking $1 into $cache/$2"
 	tmp=$(mktemp -d)
 	chmod 777 "$tmp" # apt downloads as a user of its own
-	apt-cache show exim4-daemon-heavy >/dev/null 2>&1 || as_root apt-get update -qq || true
-	if (cd "$tmp" && apt-get download -qq exim4-daemon-heavy >/dev/null 2>&1 &&
-		dpkg-deb -x exim4-daemon-heavy_*.deb exim); then
-		rm -rf "$cache/exim"
+	apt-cache show "$1" >/dev/null 2>&1 || as_root apt-get update -qq || true
+	if (cd "$tmp" && apt-get download -qq "$1" >/dev/null 2>&1 &&
+		dpkg-deb -x "$1"_*.deb unpacked); then
+		rm -rf "${cache:?}/$2"
 		mkdir -p "$cache"
-		mv "$tmp/exim" "$cache/exim"
-		chmod u-s "$cache/exim/usr/sbin/exim4"
+		mv "$tmp/unpacked" "$cache/$2"
+		chmod u-s,g-s "$cache/$2/$3"
 	else
-		say "Exim cannot be downloaded: its tests will skip"
+		say "$1 cannot be downloaded: its tests will skip"
 	fi
 	rm -rf "$tmp"
 }
@@ -139,6 +141,7 @@ unpack_node() {
 }
 
 install_packages
-unpack_exim
+unpack exim4-daemon-heavy exim usr/sbin/exim4 # the daemon that reads PROXY headers
+unpack opensmtpd opensmtpd usr/sbin/smtpd
 exim_user
 unpack_nodes

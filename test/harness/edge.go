@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -37,9 +38,10 @@ type Postern struct {
 	Admin string // of its admin listener
 	CA    *CA
 
-	t      testing.TB
-	edge   Edge
-	config string // path
+	t       testing.TB
+	edge    Edge
+	config  string     // path
+	sockets []*os.File // given to it at its start
 }
 
 // Start writes the configuration, starts postern and waits until it listens.

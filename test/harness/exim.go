@@ -12,11 +12,20 @@ import (
 // PROXY header from loopback.
 func NewExim(t testing.TB, proxy bool) *MTA {
 	t.Helper()
+	addr := FreePort(t, "127.0.0.1")
+	m, _ := startExim(t, addr, func(dir string) string { return eximConfig(dir, addr, proxy) })
+	return m
+}
+
+// startExim starts an Exim whose configuration is made for the folder that it
+// works in.
+func startExim(t testing.TB, addr string, config func(dir string) string) (*MTA, string) {
+	t.Helper()
 	Root(t)
 	binary := Cached(t, "exim/usr/sbin/exim4")
 	dir := openDir(t)
 	m := &MTA{
-		Name: "Exim", Addr: FreePort(t, "127.0.0.1"), t: t,
+		Name: "Exim", Addr: addr, t: t,
 		log: filepath.Join(dir, "log", "mainlog"), maildir: filepath.Join(dir, "mail"),
 	}
 	for _, name := range []string{"log", "mail", "spool"} {
@@ -28,12 +37,12 @@ func NewExim(t testing.TB, proxy bool) *MTA {
 	code, err := os.ReadFile(binary)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "exim4"), code, 0o755))
-	write(t, filepath.Join(dir, "exim.conf"), eximConfig(dir, m.Addr, proxy), 0o644)
+	write(t, filepath.Join(dir, "exim.conf"), config(dir), 0o644)
 	process := StartProcess(t, filepath.Join(dir, "exim4"), "-C", filepath.Join(dir, "exim.conf"), "-bdf", "-q10m")
 	if !Poll(Deadline, func() bool { return process.Ended() || Listening(m.Addr) }) || process.Ended() {
 		t.Fatalf("exim did not start: %s\n%s", process.Out.String(), m.Log())
 	}
-	return m
+	return m, dir
 }
 
 func eximConfig(dir, addr string, proxy bool) string {

@@ -1,6 +1,6 @@
 // Package harness runs the parties of an end-to-end test: a real postern
-// process, real mail servers behind it (Postfix, Exim), real clients in front
-// of it, and two parties that follow a script, for what real ones never do.
+// process, real mail servers around it (Postfix, Exim, OpenSMTPD), real clients
+// in front of it, and parties that follow a script, for what real ones never do.
 //
 // # What a test looks like
 //
@@ -10,6 +10,15 @@
 //	c.StartTLS(edge.Roots("mx.test"))
 //	c.Deliver("a@client.test", "b@mx.test", message)
 //	backend.WaitMessage(id)
+//
+// For the way out there is a Lab of destinations, a Gateway in place of the Edge,
+// and a Sender, a real mail server that sends through it:
+//
+//	l := harness.NewLab(t)
+//	server := l.Serve(smtptest.Script{TLS: l.Good()}, "example.test")
+//	out := l.Gateway().Start(t)
+//	sender := harness.NewPostfixSender(t, harness.Snippet(t, "outbound.md", "Postfix, SMTP", 0, out.Addr))
+//	sender.Submit(message, "b@example.test")
 //
 // Everything that a test starts is stopped by its cleanup, and a postern that
 // panics, races, hangs at its end or exits with an error fails the test that

@@ -96,6 +96,20 @@ func (l *Load) Compare(t testing.TB, messages [][]byte) {
 	}
 }
 
+// Lost are the messages that were acknowledged and are not among those that
+// arrived.
+func (l *Load) Lost(arrived []string) (lost []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := strings.Join(arrived, "")
+	for id := range l.acked {
+		if !strings.Contains(all, "<"+id+"@") {
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}
+
 func (l *Load) note(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

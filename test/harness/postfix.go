@@ -25,9 +25,15 @@ type Postfix struct {
 // its main.cf.
 func NewPostfix(t testing.TB, settings ...string) *Postfix {
 	t.Helper()
+	return NewPostfixAt(t, FreePort(t, "127.0.0.1"), settings...)
+}
+
+// NewPostfixAt is NewPostfix on an address.
+func NewPostfixAt(t testing.TB, addr string, settings ...string) *Postfix {
+	t.Helper()
 	Root(t)
 	postfix := Tool(t, "postfix")
-	p := newPostfix(t)
+	p := newPostfix(t, addr)
 	p.writeMain(settings)
 	p.writeMaster()
 	must(t, os.Chmod(p.config, 0o755))
@@ -39,11 +45,11 @@ func NewPostfix(t testing.TB, settings ...string) *Postfix {
 	return p
 }
 
-func newPostfix(t testing.TB) *Postfix {
+func newPostfix(t testing.TB, addr string) *Postfix {
 	t.Helper()
 	dir := openDir(t)
 	p := &Postfix{config: filepath.Join(dir, "etc"), ProxyAddr: FreePort(t, "127.0.0.1"), MTA: MTA{
-		Name: "Postfix", Addr: FreePort(t, "127.0.0.1"), t: t,
+		Name: "Postfix", Addr: addr, t: t,
 		log: filepath.Join(dir, "log"), maildir: filepath.Join(dir, "mail", "inbox"),
 	}}
 	for _, name := range []string{"etc", "queue", "data", "mail"} {
@@ -112,6 +118,7 @@ func (p *Postfix) writeMaster() {
 	text := fmt.Sprintf(`%s inet n - n - - smtpd
 %s inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy
 postlog unix-dgram n - n - 1 postlogd
+pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -119,11 +126,16 @@ bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 error unix - - n - - error
+retry unix - - n - - error
+showq unix n - n - - showq
+flush unix n - n 1000? 0 flush
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 tlsmgr unix - - n 1000? 1 tlsmgr
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+relay unix - - n - - smtp
+lmtp unix - - n - - lmtp
 virtual unix - n n - - virtual
 `, p.Addr, p.ProxyAddr)
 	write(p.t, filepath.Join(p.config, "master.cf"), text, 0o644)

@@ -42,7 +42,15 @@ type Process struct {
 // StartProcess starts a program in a process group of its own.
 func StartProcess(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
+	return startProcess(t, nil, name, args...)
+}
+
+// startProcess is StartProcess with files that the program gets as its
+// descriptors 3 and on.
+func startProcess(t testing.TB, files []*os.File, name string, args ...string) *Process {
+	t.Helper()
 	p := &Process{cmd: exec.Command(name, args...), exited: make(chan struct{})}
+	p.cmd.ExtraFiles = files
 	p.cmd.Stdout, p.cmd.Stderr = &p.Out, &p.Out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	must(t, p.cmd.Start())

@@ -76,8 +76,8 @@ func diagRequest(local, remote netip.AddrPort, states uint32, dump bool) []byte 
 	return b
 }
 
-// Listening reports whether somebody listens on the port of addr, without
-// connecting to it.
+// Listening reports whether somebody listens on addr, or on its port of every
+// address, without connecting to it.
 func Listening(addr string) bool {
 	want := netip.MustParseAddrPort(addr)
 	all, err := diag(netip.AddrPortFrom(want.Addr(), 0), netip.AddrPort{}, 1<<stateListen, true)
@@ -85,11 +85,17 @@ func Listening(addr string) bool {
 		panic("sock_diag: " + err.Error())
 	}
 	for _, s := range all {
-		if binary.BigEndian.Uint16(s[4:]) == want.Port() {
+		if at := listensAt(s, want.Addr().BitLen()/8); binary.BigEndian.Uint16(s[4:]) == want.Port() && (at == want.Addr() || at.IsUnspecified()) {
 			return true
 		}
 	}
 	return false
+}
+
+// listensAt is idiag_src in struct inet_diag_msg, of so many octets.
+func listensAt(s []byte, octets int) netip.Addr {
+	addr, _ := netip.AddrFromSlice(s[8 : 8+octets])
+	return addr
 }
 
 // consumed reports whether the program at the other end of conn has read

@@ -1,0 +1,57 @@
+package harness
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Snippets returns the indented blocks that a document below docs/ has under a
+// heading, up to the next one, without their indentation. So what the document
+// advises is what is tested.
+func Snippets(t testing.TB, document, heading string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(moduleRoot(), "docs", document))
+	must(t, err)
+	var blocks []string
+	under, in := false, false
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "#") {
+			under, in = strings.TrimSpace(strings.TrimLeft(line, "#")) == heading, false
+			continue
+		}
+		code, indented := strings.CutPrefix(line, "    ")
+		switch {
+		case !under:
+		case indented && in:
+			blocks[len(blocks)-1] += code
+		case indented:
+			blocks, in = append(blocks, code), true
+		case strings.TrimSpace(line) == "" && in:
+			blocks[len(blocks)-1] += "\n"
+		default:
+			in = false
+		}
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("docs/%s has no block under %q", document, heading)
+	}
+	return blocks
+}
+
+// Snippet is the n-th of the Snippets, counted from 0, with the address that
+// stands in it, 127.0.0.1 and port 10025, replaced.
+func Snippet(t testing.TB, document, heading string, n int, addr string) string {
+	t.Helper()
+	blocks := Snippets(t, document, heading)
+	if n >= len(blocks) {
+		t.Fatalf("docs/%s has only %d blocks under %q", document, len(blocks), heading)
+	}
+	host, port, _ := strings.Cut(addr, ":")
+	text := strings.ReplaceAll(blocks[n], "10025", port)
+	if !strings.Contains(text, port) {
+		t.Fatalf("docs/%s, %q: no port 10025 in\n%s", document, heading, text)
+	}
+	return strings.ReplaceAll(text, "127.0.0.1", host)
+}

@@ -1,0 +1,246 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Sender is a real mail server that takes mail from the test and sends it to
+// postern. Mail for client.test, which bounces are, stays with it: Messages and
+// Wait give that.
+type Sender struct {
+	MTA
+	queue func() []Queued
+	flush func()
+}
+
+// Queued is a recipient whose message waits in the queue of a Sender.
+type Queued struct {
+	Recipient string
+	Reason    string // what the last attempt was answered; empty before the first
+}
+
+// Submit hands a message to the server, from a@client.test, in the order of the
+// recipients.
+func (s *Sender) Submit(message string, recipients ...string) {
+	s.t.Helper()
+	session := s.Open()
+	session.Message(message, recipients...)
+	session.Quit()
+}
+
+// Queue is what waits, in no order.
+func (s *Sender) Queue() []Queued { return s.queue() }
+
+// Deferred is what waits after an attempt: reasons by recipient.
+func (s *Sender) Deferred() map[string]string {
+	all := map[string]string{}
+	for _, q := range s.queue() {
+		if q.Reason != "" {
+			all[q.Recipient] = q.Reason
+		}
+	}
+	return all
+}
+
+// Flush makes the server try again all that waits.
+func (s *Sender) Flush() { s.flush() }
+
+// FlushUntil makes the server try again, as often as it comes to rest, until the
+// condition holds.
+func (s *Sender) FlushUntil(what string, condition func() bool) {
+	s.t.Helper()
+	Eventually(s.t, what, func() bool {
+		if condition() {
+			return true
+		}
+		untried := func(q Queued) bool { return q.Reason == "" }
+		if waiting := s.queue(); len(waiting) > 0 && !slices.ContainsFunc(waiting, untried) {
+			s.flush()
+		}
+		return false
+	})
+}
+
+// NewPostfixSender starts a Postfix that sends as the settings say.
+func NewPostfixSender(t testing.TB, settings ...string) *Sender {
+	t.Helper()
+	p := NewPostfix(t, append([]string{"myhostname = client.test\nvirtual_mailbox_domains = client.test\nmynetworks = 127.0.0.0/8\n" +
+		"smtpd_recipient_restrictions = permit_mynetworks, reject\nsmtpd_recipient_limit = 1000\nsmtp_dns_support_level = enabled"}, settings...)...)
+	s := &Sender{MTA: p.MTA}
+	postqueue := Tool(t, "postqueue")
+	s.queue = func() []Queued {
+		out, err := exec.Command(postqueue, "-c", p.config, "-j").Output()
+		if err != nil {
+			t.Fatalf("postqueue: %v\n%s", err, out)
+		}
+		return postfixQueue(t, string(out))
+	}
+	s.flush = func() {
+		if out, err := exec.Command(postqueue, "-c", p.config, "-f").CombinedOutput(); err != nil {
+			t.Fatalf("postqueue -f: %v\n%s", err, out)
+		}
+	}
+	return s
+}
+
+// postfixQueue reads what "postqueue -j" writes: an object for each message.
+func postfixQueue(t testing.TB, text string) []Queued {
+	var all []Queued
+	for decoder := json.NewDecoder(strings.NewReader(text)); ; {
+		var m struct {
+			Recipients []struct {
+				Address string
+				Reason  string `json:"delay_reason"`
+			}
+		}
+		switch err := decoder.Decode(&m); {
+		case err == io.EOF:
+			return all
+		case err != nil:
+			t.Fatalf("postqueue -j wrote %q: %v", text, err)
+		}
+		for _, r := range m.Recipients {
+			all = append(all, Queued{r.Address, r.Reason})
+		}
+	}
+}
+
+// NewEximSender starts an Exim that sends as the routers and transports say. It
+// tries again whenever it is told to.
+func NewEximSender(t testing.TB, main, routers, transports string) *Sender {
+	t.Helper()
+	addr := FreePort(t, "127.0.0.1")
+	m, dir := startExim(t, addr, func(dir string) string {
+		return eximSettings{addr: addr, routers: routers, transports: transports, retry: "* * F,4d,1s",
+			main: "domainlist local_domains = client.test\n" + main}.text(dir)
+	})
+	exim := func(args ...string) string {
+		cmd := exec.Command(filepath.Join(dir, "exim4"), append([]string{"-C", filepath.Join(dir, "exim.conf")}, args...)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("exim4 %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	s := &Sender{MTA: *m}
+	s.queue = func() []Queued { return eximQueue(exim("-bp"), m.Log()) }
+	s.flush = func() { exim("-qff") }
+	return s
+}
+
+var (
+	eximWaiting  = regexp.MustCompile(`(?m)^ {10}([^ \n]+@[^ \n]+)$`)
+	eximDeferred = regexp.MustCompile(`(?m)^\S+ \S+ \S+ == (\S+) .*? defer (.*)$`)
+)
+
+// eximQueue reads what waits from "exim -bp", and why from the log.
+func eximQueue(listing, log string) []Queued {
+	reasons := map[string]string{}
+	for _, m := range eximDeferred.FindAllStringSubmatch(log, -1) {
+		reasons[m[1]] = m[2]
+	}
+	var all []Queued
+	for _, m := range eximWaiting.FindAllStringSubmatch(listing, -1) {
+		all = append(all, Queued{m[1], reasons[m[1]]})
+	}
+	return all
+}
+
+// NewOpenSMTPDSender starts an OpenSMTPD whose configuration, below its
+// listener, is given.
+func NewOpenSMTPDSender(t testing.TB, config string) *Sender {
+	t.Helper()
+	addr := FreePort(t, "127.0.0.1")
+	host, port, _ := net.SplitHostPort(addr)
+	m := startOpenSMTPD(t, addr, func(dir string) string {
+		return fmt.Sprintf(`table bounces { "@" = "nobody" }
+listen on %s port %s hostname client.test
+action "inbox" maildir "%s/mail" virtual <bounces>
+match from any for domain "client.test" action "inbox"
+%s
+`, host, port, dir, config)
+	})
+	s := &Sender{MTA: *m}
+	ctl := func(args ...string) string {
+		dir := filepath.Dir(m.log)
+		out, err := exec.Command("nsenter", append([]string{"--mount", "--target", pidIn(t, dir), filepath.Join(dir, "bin", "smtpctl")}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("smtpctl %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	s.queue = func() []Queued { return openSMTPDQueue(ctl("show", "queue"), m.Log()) }
+	s.flush = func() { ctl("schedule", "all") }
+	return s
+}
+
+// pidIn finds the process that works in the folder, by its configuration.
+func pidIn(t testing.TB, dir string) string {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	must(t, err)
+	for _, path := range all {
+		if data, err := os.ReadFile(path); err == nil && strings.Contains(string(data), "smtpd\x00-d\x00-f\x00"+dir+"/") {
+			return filepath.Base(filepath.Dir(path))
+		}
+	}
+	t.Fatalf("no OpenSMTPD works in %s", dir)
+	return ""
+}
+
+var openSMTPDResult = regexp.MustCompile(`(?m)delivery evpid=\S+ from=\S+ to=<(\S+)> .*result="?TempFail"? stat="?(.*?)"?$`)
+
+// openSMTPDQueue reads what waits from "smtpctl show queue", with its fields
+// between bars, and why from the log.
+func openSMTPDQueue(listing, log string) []Queued {
+	reasons := map[string]string{}
+	for _, m := range openSMTPDResult.FindAllStringSubmatch(log, -1) {
+		reasons[m[1]] = m[2]
+	}
+	var all []Queued
+	for line := range strings.Lines(listing) {
+		if fields := strings.Split(line, "|"); len(fields) > 6 {
+			all = append(all, Queued{fields[6], reasons[fields[6]]})
+		}
+	}
+	return all
+}
+
+// Submission is a session in which messages are handed to a Sender.
+type Submission struct{ c *Client }
+
+// Open begins one.
+func (s *Sender) Open() *Submission {
+	s.t.Helper()
+	c := Dial(s.t, s.Addr)
+	c.Cmd("EHLO mua.test", 250)
+	return &Submission{c}
+}
+
+// Message hands over one message from a@client.test.
+func (s *Submission) Message(message string, recipients ...string) {
+	s.c.t.Helper()
+	s.c.Cmd("MAIL FROM:<a@client.test>", 250)
+	for _, r := range recipients {
+		s.c.Cmd("RCPT TO:<"+r+">", 250)
+	}
+	s.c.Cmd("DATA", 354)
+	s.c.Send(Stuff(message) + ".\r\n")
+	s.c.Expect(250)
+}
+
+// Quit ends it.
+func (s *Submission) Quit() {
+	s.c.t.Helper()
+	s.c.Quit()
+}
