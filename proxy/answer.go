@@ -56,6 +56,7 @@ var (
 	replyBackendLost      = smtpwire.NewReply(451, "4.4.2", "Connection to mail server lost, try again later")
 	replyNotRedirected    = smtpwire.NewReply(421, "4.3.2", "This connection was not redirected here; it has no destination")
 	replyOtherDestination = smtpwire.NewReply(452, "4.5.3", "One destination in a transaction, send this recipient in the next one")
+	replyTooManyDomains   = smtpwire.NewReply(452, "4.5.3", "Too many destinations in a transaction, send this recipient in the next one")
 	replyTooManyConns     = smtpwire.NewReply(421, "4.7.0", "Too many connections, try again later")
 	replyTooManyOfYou     = smtpwire.NewReply(421, "4.7.0", "Too many connections from your network, try again later")
 	replyTooManyErrors    = smtpwire.NewReply(421, "4.7.0", "Too many errors, closing connection")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
+	"time"
 
 	"postern/peers"
 	"postern/tls/level"
@@ -25,6 +27,7 @@ type attempt struct {
 	greeted    bool // it said something
 	plain      bool // TLS was tried with a small ClientHello in the end
 	unroutable bool
+	secured    time.Time // when TLS was begun
 }
 
 // manner is how a connection is made.
@@ -60,9 +63,15 @@ func (a *attempt) run(ctx context.Context) (*outLeg, *failure) {
 		leg, err = a.connect(ctx, inPlain)
 		if err != nil && asTLSFailure(err) == nil {
 			err = t // it had no second connection for us, and TLS is what failed
+		} else if err == nil && !leg.sec.active() { // STARTTLS is not even offered any more
+			leg.shut(true)
+			leg, err = nil, t
 		}
 	}
 	if t := asTLSFailure(err); t != nil {
+		if a.interrupted(ctx, t) {
+			return nil, failing(CauseRoute, 451, "4.4.1", a.where()+": TLS could not be finished in time", t)
+		}
 		return a.withoutTLS(ctx, t)
 	}
 	if err != nil {
@@ -86,6 +95,15 @@ func (a *attempt) manner() (how manner, clear string) {
 	}
 	return inTLS, ""
 }
+
+// interrupted says whether TLS did not come about because of us: we stop, or there was
+// hardly any time left for it. That says nothing about the server.
+func (a *attempt) interrupted(ctx context.Context, t *tlsFailure) bool {
+	return ctx.Err() != nil || isTimeout(t) && a.who.until.Sub(a.secured) < enoughForTLS && !time.Now().Before(a.who.until.Add(-time.Second))
+}
+
+// enoughForTLS is the time in which a server should be able to do TLS.
+const enoughForTLS = 10 * time.Second
 
 func asTLSFailure(err error) *tlsFailure {
 	var t *tlsFailure
@@ -184,6 +202,9 @@ func (a *attempt) failure(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
 		return f
+	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) { // it says nothing about the host
+		return failing(CauseConcurrency, 451, "4.3.1", "too many open files here", err)
 	}
 	cause := CauseDial
 	if a.connected {

@@ -20,6 +20,7 @@ func (a *attempt) handshake(l *outLeg, how manner) error {
 	l.r.Release()
 	l.conn.within(a.g.o.Timeouts.StartTLS, a.who.until)
 	start := time.Now()
+	a.secured = start
 	t := tls.Client(l.conn, c)
 	l.conn.untilRead(true)
 	err := t.Handshake()

@@ -27,8 +27,12 @@ func (c *conn) hungUp() bool {
 	return gone || err != nil
 }
 
-// unread says whether the peer has sent something that was not read yet.
+// unread says whether the peer has sent something that was not read yet. Of TLS, whole
+// records may wait here already.
 func (c *conn) unread() bool {
+	if c.got != nil {
+		return true
+	}
 	if c.raw == nil {
 		return false
 	}

@@ -105,7 +105,7 @@ func (g *Gateway) tell(d Delivery, who sender, l *outLeg, r smtpwire.Reply) {
 	if d.Bytes > 0 {
 		attrs = append(attrs, slog.Int64("size", d.Bytes))
 	}
-	attrs = append(attrs, slog.Int("recipients", d.Recipients), slog.String("dsn", d.DSN), slog.String("reply", r.String()))
+	attrs = append(attrs, slog.Int("recipients", d.Recipients), slog.String("dsn", d.DSN), slog.String("reply", r.Quote()))
 	if d.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(d.Cause)))
 	}

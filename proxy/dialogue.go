@@ -46,7 +46,7 @@ func (a *attempt) dialogue(ctx context.Context, how manner) (*outLeg, error) {
 		}
 	}()
 	l := &outLeg{upstream: upstream{leg: leg{conn: newConn(c)}, address: a.addr.String()}, g: a.g, host: a.host, decision: a.host.decision,
-		domain: a.dest.domain, key: a.g.poolKey(a.host, a.who)}
+		domain: a.dest.domain, key: a.g.poolKey(a.host, a.who), born: time.Now()}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
 	defer stop()
 	l.over(l.conn)
@@ -97,6 +97,9 @@ func (a *attempt) speak(l *outLeg, how manner) error {
 		return err
 	}
 	if err := a.hello(l, false); err != nil {
+		if f := (*failure)(nil); errors.As(err, &f) && f.said/100 == 4 {
+			return f // it is busy, and says so: TLS works
+		}
 		return &tlsFailure{why: "EHLO inside TLS failed", inStep: inStep(err), err: err} // SEM 28
 	}
 	return nil
@@ -148,7 +151,9 @@ func (a *attempt) hello(l *outLeg, greeting bool) error {
 // about the message, so it is no reason to send that back (Postfix's
 // smtp_skip_5xx_greeting).
 func (a *attempt) unwelcome(to string, r smtpwire.Reply) *failure {
-	return failing(CauseUpstreamGreeting, 451, "4.4.1", fmt.Sprintf("%s said in reply to %s: %s", a.where(), ourWord(to), r.String()), nil)
+	f := failing(CauseUpstreamGreeting, 451, "4.4.1", fmt.Sprintf("%s said in reply to %s: %s", a.where(), ourWord(to), r.Quote()), nil)
+	f.said = r.Code
+	return f
 }
 
 func ourWord(to string) string {
@@ -161,13 +166,14 @@ func ourWord(to string) string {
 // startTLS asks for TLS. What comes with the 220 came in clear, from anybody
 // (STANDARDS 6).
 func (a *attempt) startTLS(l *outLeg) error {
+	a.secured = time.Now()
 	l.conn.within(a.g.o.Timeouts.StartTLS, a.who.until)
 	r, err := l.ask("STARTTLS")
 	switch {
 	case err != nil:
 		return &tlsFailure{why: "no reply to STARTTLS", err: err}
 	case r.Code != 220:
-		return &tlsFailure{why: "STARTTLS refused", inStep: true, err: fmt.Errorf("it said %q", r.String())}
+		return &tlsFailure{why: "STARTTLS refused", inStep: true, err: fmt.Errorf("it said %q", r.Quote())}
 	case l.r.Buffered() > 0 || l.conn.unread():
 		return &tlsFailure{why: "injection", attack: true, err: errors.New("octets behind the reply to STARTTLS")}
 	}

@@ -15,7 +15,7 @@ const (
 	lastFor     = 10 * time.Minute
 	atOnceFor   = time.Minute
 	clearFor    = 5 * 24 * time.Hour
-	maxFailures = 16384
+	maxFailures = 8192
 )
 
 // failures remembers for minutes what could not be reached, so that not every
@@ -169,7 +169,7 @@ func (f *failures) settled(h *host) {
 
 // places are the connections that may be open to one destination at once.
 type places struct {
-	most int
+	most int // 0: no limit
 
 	mu    sync.Mutex
 	taken map[string]*seats
@@ -187,18 +187,33 @@ func (p *places) full(destination string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.taken[destination]
-	return s != nil && len(s.free) == cap(s.free)
+	return p.most > 0 && s != nil && len(s.free) == cap(s.free)
+}
+
+// inUse says whether there is a connection to the destination.
+func (p *places) inUse(destination string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken[destination] != nil
+}
+
+// wanted says whether somebody waits for a place.
+func (p *places) wanted(destination string) bool {
+	if p.most <= 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.taken[destination]
+	return s != nil && s.users > cap(s.free)
 }
 
 // take waits for a place until ctx ends.
 func (p *places) take(ctx context.Context, destination string) (release func(), ok bool) {
-	if p.most <= 0 {
-		return func() {}, true
-	}
 	p.mu.Lock()
 	s := p.taken[destination]
 	if s == nil {
-		s = &seats{free: make(chan struct{}, p.most)}
+		s = &seats{free: make(chan struct{}, max(p.most, 0))}
 		p.taken[destination] = s
 	}
 	s.users++
@@ -209,6 +224,9 @@ func (p *places) take(ctx context.Context, destination string) (release func(), 
 		if s.users--; s.users == 0 {
 			delete(p.taken, destination)
 		}
+	}
+	if p.most <= 0 {
+		return leave, true
 	}
 	select {
 	case s.free <- struct{}{}:

@@ -90,6 +90,7 @@ type GatewayOptions struct {
 	ReuseIdle   time.Duration // how long a connection is kept for the next message; 0: not beyond a session's message
 	Concurrency int           // connections at once to one destination; 0: no limit
 	Timeouts    Timeouts
+	Places      *Places // that each connection takes one of; nil: none
 
 	Resolver Resolver
 	Policy   *policy.Engine
@@ -165,6 +166,7 @@ type failure struct {
 	reply    smtpwire.Reply
 	enhanced string // of reply, where it is our own
 	text     string // likewise
+	said     int    // the code that the server turned us away with; 0: it did not
 	address  string // that was tried; empty: it did not come to that
 	cause    Cause
 	err      error

@@ -16,7 +16,7 @@ func (s *session) push(a answer) {
 
 // count counts a refusal of ours: so many are a fault of the client.
 func (s *session) count(r smtpwire.Reply) {
-	if r.Class() == 5 {
+	if r.Class() == 5 && !s.role.excuses(r) {
 		s.tally.errors++
 	}
 }

@@ -126,6 +126,8 @@ func (s *inboundSession) submission() bool {
 	return s.in.Mode == TLSImplicit || s.in.Backends.auth.Load()
 }
 
+func (s *inboundSession) excuses(smtpwire.Reply) bool { return false }
+
 func (s *inboundSession) heard() { s.prove() }
 
 func (s *inboundSession) drop(why Cause) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -124,6 +125,13 @@ func (out *Outbound) lets(client netip.Addr) bool {
 }
 
 func (s *outboundSession) heard() {}
+
+// excuses implements role. What comes of the recipients or of the message is nothing
+// that our own mail server does wrong; it would take the 421 in the end for all
+// destinations (SEM 20).
+func (s *outboundSession) excuses(r smtpwire.Reply) bool {
+	return r.Code > 504 || bytes.Equal(r.Lines, replyNoRecipientsLMTP.Lines)
+}
 
 // relayed is never asked: no answer of an outbound waits in an upstream leg.
 func (s *outboundSession) relayed(answer, []byte) (smtpwire.Reply, bool, error) {

@@ -22,6 +22,9 @@ type outLeg struct {
 	took     phases
 	release  func()      // gives its place back
 	leave    func() bool // ends what cut began
+	until    time.Time   // when the envelope must have been answered
+	born     time.Time
+	messages int
 	keptAt   time.Time
 	dirty    bool   // has a transaction that must be reset
 	session  string // of the client that used it last
@@ -52,4 +55,17 @@ func (l *outLeg) safe() {
 		l.leave()
 		l.leave = nil
 	}
+}
+
+// The bounds of one connection, so that on a busy destination too it is looked now and then
+// where mail should go and what the server can do.
+const (
+	maxAge      = 5 * time.Minute
+	maxMessages = 1000
+)
+
+// worn says whether the connection should not be used again. One that is in clear
+// because TLS failed is for the message that it was made for (SEM 30).
+func (l *outLeg) worn() bool {
+	return l.messages >= maxMessages || time.Since(l.born) >= maxAge || l.clear != "" && l.clear != clearNotOffered
 }

@@ -47,7 +47,9 @@ func (p *parcel) offer(ctx context.Context, batch []*recipient) {
 		return
 	}
 	p.search.who.until = p.s.deadline()
+	p.search.who.several = len(p.s.parcels) > 1
 	if p.leg != nil {
+		p.leg.until = p.search.who.until
 		p.more(batch)
 		return
 	}
@@ -121,13 +123,14 @@ func (p *parcel) envelope(batch []*recipient) verdictOnEnvelope {
 		return p.brokenOff(batch, err)
 	case p.accepted > 0:
 		return envelopeTaken
-	case mailed.Class() == 4, first.Class() == 4:
+	case mailed.Class() == 4, first.Class() == 4, p.leg.reused > 0 && (mailed.Class() == 5 || first.Code == 503):
 		return p.notHere(batch, mailed, first)
 	case mailed.Class() != 2:
 		p.refused = mailed
 		reply(batch, mailed)
 		p.report(mailed, CauseUpstreamReply)
-		p.settleLeg()
+		p.leg.shut(true) // who knows what it would say to the next
+		p.leg = nil
 	default:
 		p.report(first, CauseUpstreamReply)
 	}
@@ -173,7 +176,8 @@ func (f farewell) Error() string { return "it closed the connection: " + f.reply
 func (l *outLeg) where() string { return l.host.name }
 
 // notHere is a server that does not take the envelope now. On a connection that was
-// kept, it may be the connection that it has had enough of (SEM 23).
+// kept, it may be the connection that it has had enough of, whatever it calls that
+// (SEM 23): a fresh one tells.
 func (p *parcel) notHere(batch []*recipient, mailed, first smtpwire.Reply) verdictOnEnvelope {
 	said := first
 	if mailed.Class() == 4 {
@@ -259,7 +263,7 @@ func (p *parcel) exchange(mail []byte, lines [][]byte, asked []*recipient) (mail
 			if err != nil { // the connection was not reset: what is said of the rest means nothing
 				return false
 			}
-			mailed = p.needsTLS(r.Clone())
+			mailed = p.needsTLS(r.Bounded(maxRelayed))
 			l.dirty = r.Class() == 2
 			return l.dirty
 		}})
@@ -269,7 +273,7 @@ func (p *parcel) exchange(mail []byte, lines [][]byte, asked []*recipient) (mail
 			if err != nil || mail != nil && !l.dirty || r.Code == 421 {
 				return false // without MAIL it means nothing
 			}
-			asked[i].reply = p.needsTLS(r.Clone())
+			asked[i].reply = p.needsTLS(r.Bounded(maxRelayed))
 			if i == 0 {
 				first = asked[i].reply
 			}
@@ -279,7 +283,7 @@ func (p *parcel) exchange(mail []byte, lines [][]byte, asked []*recipient) (mail
 			return true
 		}})
 	}
-	if broken := l.converse(p.search.who.until, commands); err == nil {
+	if broken := l.converse(l.until, commands); err == nil {
 		err = broken
 	}
 	return mailed, first, err
@@ -325,7 +329,7 @@ func (l *outLeg) converse(until time.Time, commands []command) error {
 			}
 			goOn = c.took(r) && goOn
 			if r.Code == 421 {
-				return farewell{r.Clone()}
+				return farewell{r.Bounded(maxRelayed)}
 			}
 		}
 	}
@@ -341,7 +345,7 @@ func (p *parcel) needsTLS(r smtpwire.Reply) smtpwire.Reply {
 	}
 	l.g.o.Peers.AskedForTLS(l.host.peer())
 	l.g.failed.settled(l.host)
-	return smtpwire.NewReply(451, "4.7.5", l.where()+": it wants TLS, which failed ("+l.clear+"); it is tried again: "+r.String())
+	return smtpwire.NewReply(451, "4.7.5", l.where()+": it wants TLS, which failed ("+l.clear+"); it is tried again: "+r.Quote())
 }
 
 func asksForTLS(r smtpwire.Reply) bool {
@@ -364,6 +368,11 @@ func (p *parcel) settleLeg() {
 	}
 	if p.leg = nil; p.moving && !p.clean {
 		l.shut(false)
+		return
+	}
+	l.messages++
+	if l.worn() || l.g.places.wanted(l.domain) { // who comes next would take it before who waits
+		l.shut(true)
 		return
 	}
 	l.safe()

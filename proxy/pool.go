@@ -160,6 +160,19 @@ func (p *pool) endOne(destination string) {
 	}
 }
 
+// endAll ends every connection that is not in use, to make room.
+func (p *pool) endAll() {
+	p.mu.Lock()
+	all := p.kept
+	p.kept, p.count = make(map[poolKey][]*outLeg), 0
+	p.mu.Unlock()
+	for _, legs := range all {
+		for _, l := range legs {
+			l.shut(true)
+		}
+	}
+}
+
 // ended ends what was kept for one client's session alone.
 func (p *pool) ended(session string) {
 	p.mu.Lock()

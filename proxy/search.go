@@ -24,6 +24,8 @@ type sender struct {
 	session string // of the client
 	client  string // its address
 	until   time.Time
+	// several: the transaction goes to others too, whose places it holds meanwhile.
+	several bool
 }
 
 // search goes through the servers of a destination until one takes the message. A
@@ -56,15 +58,15 @@ func (g *Gateway) search(dest *destination, who sender) *search {
 // next gives a leg to the next server that can be used: TLS is as the decision asks,
 // EHLO was answered. A *failure comes back when there is none left.
 func (t *search) next(ctx context.Context) (*outLeg, error) {
-	if t.last == nil {
-		if f := t.g.failed.all(t.dest); f != nil {
-			t.g.report(t.dest, nil, t.who, f, t.took)
-			return nil, f
-		}
-	}
 	for {
 		if leg := t.kept(); leg != nil {
 			return leg, nil
+		}
+		if t.last == nil && !t.fresh {
+			if f := t.g.failed.all(t.dest); f != nil {
+				t.g.report(t.dest, nil, t.who, f, t.took)
+				return nil, f
+			}
 		}
 		h, addr, err := t.target(ctx)
 		if err != nil {
@@ -96,6 +98,7 @@ func (t *search) kept() *outLeg {
 			t.order[0], t.order[i] = t.order[i], t.order[0]
 			leg.reused++
 			leg.host, leg.decision, leg.took = h, h.decision, phases{}
+			leg.until = t.half()
 			t.fresh = true // for what follows: it may have gone stale
 			return leg
 		}
@@ -178,7 +181,7 @@ func (t *search) exhausted() *failure {
 	if t.last == nil {
 		t.last = failing(CauseNoHost, 451, "4.4.4", "no mail exchanger of "+t.dest.domain+" can be used: "+hostNames(t.dest.hosts), nil)
 	}
-	if t.triedAll() && !t.up {
+	if t.triedAll() && !t.up && !t.g.places.inUse(t.dest.domain) { // else it is up, and wants no more of us at once
 		t.g.failed.noted(t.dest, t.last)
 	}
 	return t.last
@@ -212,7 +215,9 @@ func (t *search) attempt(ctx context.Context, h *host, addr netip.Addr) (*outLeg
 			release()
 		}
 	}()
-	a := &attempt{g: t.g, dest: t.dest, host: h, addr: netip.AddrPortFrom(addr, h.port), who: t.who}
+	who := t.who
+	who.until = t.share()
+	a := &attempt{g: t.g, dest: t.dest, host: h, addr: netip.AddrPortFrom(addr, h.port), who: who}
 	leg, f := a.run(ctx)
 	if !a.unroutable {
 		t.dialled++
@@ -233,14 +238,36 @@ func (t *search) attempt(ctx context.Context, h *host, addr netip.Addr) (*outLeg
 		return nil, f
 	}
 	leg.release, settled = release, true
+	leg.until = who.until
 	leg.took = a.took
 	leg.took.dns, t.took.dns = t.took.dns, 0
 	return leg, nil
 }
 
+// share is how long the next attempt may take: where there is more to try, half of
+// what is left, so that one server that stalls does not keep the mail from the others.
+func (t *search) share() time.Time {
+	if len(t.addrs) == 0 && len(t.order) <= 1 || t.dialled+1 >= maxAddresses {
+		return t.who.until
+	}
+	return t.half()
+}
+
+// leastShare is how long an attempt gets in any case.
+const leastShare = 20 * time.Second
+
+func (t *search) half() time.Time {
+	left := time.Until(t.who.until)
+	return time.Now().Add(min(left, max(left/2, leastShare)))
+}
+
 // place waits for a place among the connections to the destination.
 func (t *search) place(ctx context.Context, h *host) (func(), *failure) {
-	ctx, cancel := context.WithDeadline(ctx, t.who.until)
+	until := t.who.until
+	if soon := time.Now().Add(placePatience); t.who.several && soon.Before(until) {
+		until = soon
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	if t.g.places.full(t.dest.domain) { // of what is not in use, perhaps
 		t.g.pool.endOne(t.dest.domain)
@@ -249,8 +276,17 @@ func (t *search) place(ctx context.Context, h *host) (func(), *failure) {
 	if !ok {
 		return nil, failing(CauseConcurrency, 451, "4.4.5", fmt.Sprintf("%s: too many connections to it at once", t.dest.domain), nil)
 	}
-	return release, nil
+	if t.g.o.Places.take() {
+		return func() { t.g.o.Places.giveBack(); release() }, nil
+	}
+	release()
+	t.g.pool.endAll() // for the next who asks
+	return nil, failing(CauseConcurrency, 451, "4.3.1", "too many connections here", nil)
 }
+
+// placePatience is how long a transaction waits for a place that holds others: two that
+// wait for each other would do so until their time is over.
+const placePatience = 10 * time.Second
 
 // unroutable tells a family that this machine does not have from a server that is
 // down: the first is none of the few that may be tried.

@@ -130,7 +130,7 @@ func (p *parcel) askData(patience time.Duration) {
 	case r.Code == 354:
 		p.moving = true
 	default:
-		p.message.reply = l.notAs421(r.Clone())
+		p.message.reply = l.notAs421(r.Bounded(maxRelayed))
 		p.report(p.message.reply, CauseUpstreamReply)
 		p.accepted = 0
 		p.settleLeg()
@@ -180,10 +180,14 @@ func (s *outboundSession) newBody(to []*parcel) *smtpwire.Body {
 
 var errNobodyLeft = errors.New("no server is left that takes the message")
 
+// maxRelayed is how much of a reply of a stranger reaches our mail server, in octets:
+// some give up a connection for more, and with it the replies of all others.
+const maxRelayed = 2048
+
 // failed notes that a server did not take the message to its end.
 func (p *parcel) failed(err error) {
 	p.leg.conn.moving(0, time.Time{}) // its last words have a time of their own
-	p.message.reply = p.leg.lastWords()
+	p.message.reply = p.leg.lastWords().Bounded(maxRelayed)
 	cause := CauseUpstreamReply
 	if p.message.reply = p.leg.notAs421(p.message.reply); p.message.reply.Code == 0 {
 		p.message.reply, cause = p.leg.gone(err).reply, CauseUpstreamGone
@@ -307,7 +311,7 @@ func (p *parcel) final(limits Timeouts, bad error) {
 		return
 	}
 	p.clean = r.Code != 421
-	p.message.reply = p.leg.notAs421(r.Clone())
+	p.message.reply = p.leg.notAs421(r.Bounded(maxRelayed))
 	p.leg.dirty = false
 	cause := Cause("")
 	if r.Class() != 2 {

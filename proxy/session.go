@@ -44,6 +44,8 @@ type role interface {
 	// buf. silent: somebody else will say what came of it. Both the reply and an
 	// error may come back; the error ends the session.
 	relayed(a answer, buf []byte) (r smtpwire.Reply, silent bool, err error)
+	// excuses says whether a refusal of ours is no fault of the client.
+	excuses(smtpwire.Reply) bool
 	// drop ends all that is under way, because the session is over.
 	drop(why Cause)
 	// cut closes what cannot be ended in good order.

@@ -121,6 +121,10 @@ func (s *outboundSession) spread(ctx context.Context, asked []*recipient) {
 	batches := make(map[*parcel][]*recipient)
 	for _, r := range asked {
 		p := s.bundled(s.out.Gateway.bundle(r.domain))
+		if p == nil {
+			r.reply = replyTooManyDomains
+			continue
+		}
 		batches[p] = append(batches[p], r)
 	}
 	if len(batches) == 1 {
@@ -139,16 +143,24 @@ func (s *outboundSession) spread(ctx context.Context, asked []*recipient) {
 	all.Wait()
 }
 
+// bundled is the part of the transaction for a bundle, or nil when there are too many.
 func (s *outboundSession) bundled(bundle string) *parcel {
 	for _, p := range s.parcels {
 		if p.bundle == bundle {
 			return p
 		}
 	}
+	if len(s.parcels) >= maxDestinations {
+		return nil
+	}
 	p := s.newParcel(bundle)
 	s.parcels = append(s.parcels, p)
 	return p
 }
+
+// maxDestinations bounds the connections of one transaction. As many recipients have to be
+// taken (RFC 5321, 4.5.3.1.8).
+const maxDestinations = 100
 
 func (s *outboundSession) newParcel(bundle string) *parcel {
 	return &parcel{s: s, bundle: bundle}

@@ -24,12 +24,18 @@ type Reply struct {
 	Lines []byte
 }
 
+// maxReplyText keeps a line of ours within RFC 5321, 4.5.3.1.5: 512 octets.
+const maxReplyText = 505
+
 // NewReply makes a reply of one line. enhanced is an enhanced status code
 // (RFC 3463), or empty where RFC 2034, 4 wants none. Octets that may not be in
 // a reply line are replaced.
 func NewReply(code int, enhanced, text string) Reply {
 	if enhanced != "" {
 		text = enhanced + " " + text
+	}
+	if len(text) > maxReplyText {
+		text = text[:maxReplyText]
 	}
 	b := fmt.Appendf(nil, "%03d %s", code, text)
 	for i, c := range b {
@@ -144,4 +150,40 @@ func appendReplyLine(buf, line []byte) []byte {
 		}
 	}
 	return append(buf, crlf...)
+}
+
+// maxQuote is enough to know what a server means.
+const maxQuote = 300
+
+// Quote is String for words of a stranger: not more than 300 octets.
+func (r Reply) Quote() string {
+	s := r.String()
+	if len(s) > maxQuote {
+		s = s[:maxQuote] + "…"
+	}
+	return s
+}
+
+// Bounded is a copy with lines of at most 512 octets (RFC 5321, 4.5.3.1.5) and at most
+// limit octets in all, which is 1,024 or more: the first lines that fit, and the last.
+func (r Reply) Bounded(limit int) Reply {
+	if len(r.Lines) <= maxReplyText {
+		return r.Clone()
+	}
+	lines := bytes.SplitAfter(r.Lines, crlf)
+	lines = lines[:len(lines)-1]
+	for i, line := range lines {
+		if len(line) > maxReplyText+len(crlf) {
+			lines[i] = append(bytes.Clone(line[:maxReplyText]), crlf...)
+		}
+	}
+	last := lines[len(lines)-1]
+	var out []byte
+	for _, line := range lines[:len(lines)-1] {
+		if len(out)+len(line)+len(last) > limit {
+			break
+		}
+		out = append(out, line...)
+	}
+	return Reply{Code: r.Code, Lines: append(out, last...)}
 }

@@ -83,7 +83,7 @@ func (b builder) gateway(p *plan, out config.Outbound) (*gateway, error) {
 		Route: routes[out.Route], MXPort: uint16(out.MXPort), Smarthosts: smarthosts,
 		Fallback: fallbacks[out.Fallback], RefuseBits: out.EightBit == "refuse",
 		Source: out.SourceAddress, Family: families[out.AddressFamily], Preference: preferences[out.AddressFamily],
-		ReuseIdle: out.ReuseIdle, Concurrency: out.Concurrency, Timeouts: timeouts(out.Timeouts),
+		ReuseIdle: out.ReuseIdle, Concurrency: out.Concurrency, Places: b.places, Timeouts: timeouts(out.Timeouts),
 		Resolver: p.names, Policy: rules.engine(out, memory), Peers: memory, Own: b.own.has,
 		Observer: b.observer, Log: b.log,
 	})}, nil

@@ -5,8 +5,12 @@
 //
 // It behaves like the resolver of a provider: it follows CNAMEs within its
 // records, knows wildcards and empty non-terminals, gives NXDOMAIN or an empty
-// answer with an SOA record, and sets the TC flag on what does not fit. It does
-// not sign.
+// answer with an SOA record, and sets the TC flag on what does not fit.
+//
+// With [StartSigned] it has a tree of zones instead, each with its own keys, and
+// answers with signatures and proofs, made for the time of the test. What can be
+// wrong with them is a [Flaw]; what can be wrong with the server is a [Fault], as
+// ever. [Forest] is a large tree of everything, to compare validators by.
 //
 // In a unit test the code asks it over loopback, or through Dial where the time
 // is that of a synctest bubble:

@@ -189,6 +189,9 @@ func (c *Conn) phase(name, line, reply string) bool {
 	return err == nil && !strings.HasPrefix(reply, "421") && !strings.HasPrefix(reply, "221")
 }
 
+// Say writes octets at once, for an Answer.
+func (c *Conn) Say(octets string) { io.WriteString(c.stream, octets) }
+
 func (c *Conn) execute(line string) bool {
 	word, args, _ := strings.Cut(line, " ")
 	switch verb := strings.ToUpper(word); verb {
