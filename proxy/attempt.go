@@ -50,7 +50,7 @@ type tlsFailure struct {
 	err    error
 }
 
-func (f *tlsFailure) Error() string { return f.why + ": " + f.err.Error() }
+func (f *tlsFailure) Error() string { return f.why + ": " + plainly(f.err) }
 
 func (f *tlsFailure) Unwrap() error { return f.err }
 

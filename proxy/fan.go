@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"time"
 
 	"postern/smtpwire"
@@ -33,16 +34,43 @@ func (f fan) Write(block []byte) (int, error) {
 		}
 	}
 	inParallel(f.s, left, func(p *parcel) {
-		if err := p.leg.w.Through(block); err != nil {
+		start := time.Now()
+		err := p.leg.w.Through(block)
+		if p.took = time.Since(start); err != nil {
 			p.failed(err)
 		}
 	})
+	f.holdUp(left)
 	for _, p := range left {
 		if p.leg != nil {
 			return len(block), nil
 		}
 	}
 	return 0, errNobodyLeft
+}
+
+// holdUp counts by how long the slowest server has held up the others. One that takes
+// octets all the time, and slowly, is left behind like one that takes none.
+func (f fan) holdUp(all []*parcel) {
+	var slowest *parcel
+	var second time.Duration
+	for _, p := range all {
+		switch {
+		case p.leg == nil:
+		case slowest == nil:
+			slowest = p
+		case p.took > slowest.took:
+			second, slowest = slowest.took, p
+		default:
+			second = max(second, p.took)
+		}
+	}
+	if slowest == nil || len(all) < 2 {
+		return
+	}
+	if slowest.late += slowest.took - second; slowest.late >= fanPatience {
+		slowest.failed(errTooSlow)
+	}
 }
 
 // startMoving and stopMoving stand around the copying of message data.
@@ -67,3 +95,5 @@ func (s *outboundSession) stopMoving(to []*parcel) {
 		}
 	}
 }
+
+var errTooSlow = errors.New("it takes the message too slowly, and others wait")

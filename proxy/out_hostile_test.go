@@ -297,3 +297,35 @@ func TestConnectionsTakePlacesThatTheProcessHas(t *testing.T) {
 	second.Do(rcpts("b@example.com"), "451") // as before, in this transaction
 	second.Do("RSET\r\n"+fromA+"\r\n"+rcpts("b@example.com"), "250", "250", "250")
 }
+
+// A server that has refused all its recipients is not kept waiting for the others' message.
+func TestAServerWithoutRecipientsIsLetGo(t *testing.T) {
+	w := newWorld(t)
+	refuses := w.server("mx.no.test", smtptest.Script{Replies: map[string]string{"RCPT": "550 5.1.1 nobody"}})
+	w.server("mx.yes.test", smtptest.Script{})
+	w.domain("no.test", "mx.no.test")
+	w.domain("yes.test", "mx.yes.test")
+	e := newEgress(t, w, lmtp, forget)
+	c := e.client()
+	c.Do(fromA+"\r\n"+rcpts("b@no.test"), "250", "550")
+	c.Do(rcpts("b@yes.test"), "250")
+	c.Do(rcpts("c@no.test"), "550")
+	if n := len(refuses.Conns()); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	c.Do("DATA", "354")
+	c.Do("hello\r\n.", "250")
+}
+
+// SEM 21: one that takes octets all the time, but slowly, holds up the others only so long.
+func TestAServerThatIsSlowAllAlongIsLeftBehind(t *testing.T) {
+	fast, slow := &parcel{leg: &outLeg{}}, &parcel{leg: &outLeg{}}
+	f := fan{to: []*parcel{fast, slow}}
+	for range 5 {
+		fast.took, slow.took = time.Second, 11*time.Second
+		f.holdUp(f.to)
+	}
+	if slow.late != 50*time.Second || fast.late != 0 {
+		t.Errorf("slow %s, fast %s", slow.late, fast.late)
+	}
+}

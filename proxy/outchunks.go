@@ -9,12 +9,13 @@ import (
 // outChunks is a message that comes with BDAT. It always goes on with DATA: bare CR
 // and LF are mended by default, and the servers may differ in what they know.
 type outChunks struct {
-	body  *smtpwire.Body
-	to    []*parcel
-	w     *smtpwire.Writer
-	msg   *message
-	dead  bool // refused: the rest is read and thrown away
-	begun bool // the first octets are on their way
+	body    *smtpwire.Body
+	to      []*parcel
+	w       *smtpwire.Writer
+	msg     *message
+	dead    bool           // refused: the rest is read and thrown away
+	refusal smtpwire.Reply // then
+	begun   bool           // the first octets are on their way
 }
 
 // bdat answers BDAT. Its octets are data whatever becomes of the message: they are
@@ -33,7 +34,7 @@ func (s *outboundSession) bdat(ctx context.Context, c smtpwire.Command) (answer,
 		}
 	}
 	if s.chunks.dead {
-		return answer{}, s.discardChunk(size, last, replyNoMessage)
+		return answer{}, s.discardChunk(size, last, s.chunks.refusal)
 	}
 	return answer{}, s.stuffChunk(size, last)
 }
@@ -46,7 +47,7 @@ func (s *outboundSession) beginChunks(ctx context.Context) smtpwire.Reply {
 	}
 	to, refusal := s.askData()
 	if refusal.Code != 0 {
-		s.chunks = &outChunks{dead: true}
+		s.chunks = &outChunks{dead: true, refusal: refusal}
 		return refusal
 	}
 	s.chunks = &outChunks{body: s.newBody(to), to: to, w: s.writerTo(to), msg: s.beginMessage(ctx, len(s.rcpts))}
@@ -112,7 +113,7 @@ func (s *outboundSession) endEarly(ch *outChunks, bad error) error {
 	ch.msg.Bytes, ch.msg.reply, ch.msg.Code, ch.msg.Cause = ch.body.Size(), r, r.Code, cause
 	s.dropAll(r, cause, ch.msg.Bytes)
 	s.reportMessage(ch.msg)
-	s.chunks = &outChunks{dead: true}
+	s.chunks = &outChunks{dead: true, refusal: r}
 	s.say(r)
 	return nil
 }

@@ -23,6 +23,8 @@ type parcel struct {
 	moving   bool // octets of the message may be on their way: only closing takes it back
 	clean    bool // the message was answered: the leg can take another
 	started  time.Time
+	took     time.Duration // for the last block of a message to several
+	late     time.Duration // by which it has held up the others
 	message
 }
 

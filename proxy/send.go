@@ -85,7 +85,7 @@ func (s *outboundSession) askData() (to []*parcel, refusal smtpwire.Reply) {
 	}
 	inParallel(s, all, func(p *parcel) { p.askData(patience) })
 	for _, p := range all {
-		if p.moving {
+		if p.leg != nil && p.moving {
 			to = append(to, p)
 		}
 	}
@@ -117,6 +117,7 @@ func inParallel(s *outboundSession, all []*parcel, do func(*parcel)) {
 // askData says DATA to one server.
 func (p *parcel) askData(patience time.Duration) {
 	l := p.leg
+	p.moving = true // whatever becomes of this
 	l.conn.within(patience, time.Time{})
 	r, err := l.ask("DATA")
 	if err == nil && (!expected(smtpwire.DATA, r) || r.Code == 354 && l.answeredEarly()) {
@@ -128,9 +129,9 @@ func (p *parcel) askData(patience time.Duration) {
 		p.report(p.message.reply, CauseUpstreamGone)
 		p.drop()
 	case r.Code == 354:
-		p.moving = true
 	default:
-		p.message.reply = l.notAs421(r.Bounded(maxRelayed))
+		p.moving = false
+		p.message.reply = l.notAs421(p.needsTLS(r.Bounded(maxRelayed)))
 		p.report(p.message.reply, CauseUpstreamReply)
 		p.accepted = 0
 		p.settleLeg()

@@ -173,7 +173,10 @@ func (p *parcel) findAndOffer(ctx context.Context, batch []*recipient) {
 			p.refused = f.reply
 		}
 	}
-	p.offer(ctx, batch)
+	if p.offer(ctx, batch); p.leg != nil && p.accepted == 0 { // there is nothing to keep it for
+		p.settleLeg()
+		p.dest = nil
+	}
 }
 
 // find looks up where the part goes.
