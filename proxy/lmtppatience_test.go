@@ -79,6 +79,45 @@ func TestAServerThatTakesNoOctetForAMinuteIsClosedWithoutTheDot(t *testing.T) {
 	})
 }
 
+// sips is a server that takes the message, but a KiB in a second.
+func sips(s smtptest.Script) smtptest.Script {
+	s.Answer = func(c *smtptest.Conn, phase, _ string) string {
+		if phase != "DATA" {
+			return ""
+		}
+		io.WriteString(c.Conn, "354 go\r\n")
+		for sip := make([]byte, 1<<10); ; time.Sleep(time.Second) {
+			if _, err := io.ReadFull(c.Conn, sip); err != nil {
+				return "421 4.3.0 what"
+			}
+		}
+	}
+	return s
+}
+
+func TestAServerThatIsSlowAllAlongHoldsUpTheOthersForAMinuteAtMost(t *testing.T) {
+	fanned(t, 3, func(t *testing.T, x *fanOut) {
+		x.to[1].Play(sips(smtptest.Script{}))
+		c := x.client()
+		x.begin(c, 0, 1, 2)
+		long := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 10000)
+		took := lasting(func() {
+			c.Send(long + ".\r\n")
+			c.Expect("250")
+			c.Expect("451 4.4.2 mx1.test")
+			c.Expect("250")
+		})
+		if took > 3*fanPatience {
+			t.Errorf("it took %v", took)
+		}
+		for _, i := range []int{0, 2} {
+			if m := x.to[i].Messages(); len(m) != 1 || m[0] != long {
+				t.Errorf("destination %d got %d messages", i, len(m))
+			}
+		}
+	})
+}
+
 func TestAServerThatIsSilentBehindTheDotGets9Minutes(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %v", secure), func(t *testing.T) {
