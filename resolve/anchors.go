@@ -77,7 +77,10 @@ func anchor(rr dns.RR) (*dns.DS, error) {
 		if len(keysOf([]dns.RR{rr})) == 0 {
 			return &dns.DS{Hdr: rr.Hdr}, nil // of no use here
 		}
-		return rr.ToDS(dns.SHA256), nil
+		if ds := rr.ToDS(dns.SHA256); ds != nil {
+			return ds, nil
+		}
+		return nil, fmt.Errorf("trust anchors: the key of %s is not base64", shown(lower(rr.Hdr.Name)))
 	}
 	return nil, fmt.Errorf("trust anchors: a %s record is none: write DS or DNSKEY records", kindName(rr.Header().Rrtype))
 }

@@ -94,7 +94,7 @@ func (r *Resolver) askOne(ctx context.Context, s *server, q question, patience t
 		return nil, s.wrong
 	}
 	now := r.cache.now()
-	edns := s.takesEDNS(now)
+	edns := q.mode == Validate || s.takesEDNS(now) // without EDNS there are no signatures
 	m, err := s.exchange(ctx, r.dial, q, edns, patience)
 	if err == nil && edns && rejectsEDNS(m) {
 		if m, err = s.exchange(ctx, r.dial, q, false, patience); err == nil && understood(m) {

@@ -30,9 +30,31 @@
 // hyphens, underscores and asterisks alone. Sizes are bounded too: of one answer,
 // of a chain of CNAMEs, of the memory.
 //
-// # Not done here
+// # DNSSEC
 //
-// DNSSEC: each answer carries a [Security], but nothing is validated yet, so it
-// says Indeterminate. Somebody on the path to the server is kept out by DNS over
-// TLS alone ("tls://192.0.2.53:853").
+// Somebody on the path to the server can answer whatever he likes. DNS over TLS
+// ("tls://192.0.2.53:853") keeps him out, and not the server itself. With
+// [Validate] no server needs to be trusted: each answer is followed by its
+// signatures down from [Anchors], and carries how far it can be trusted, and why:
+//
+//   - Secure: it is signed, or its absence is, by a zone whose keys are known by
+//     the DS record in the zone above, and so on up to an anchor.
+//   - Insecure: a zone above it says, signed, that below it nothing is; or signed
+//     with algorithms, keys or as many hash iterations as are not supported here.
+//   - Bogus: it should be signed, and is not, or not rightly. That is an error and
+//     never an answer.
+//   - Indeterminate: nobody could tell. Something could not be had, or it takes
+//     more work than an honest zone does: that is an error. Or validation is off,
+//     or the clock stands before this program was built: that is an answer.
+//
+// One server that strips or forges decides nothing while another is there. The
+// pieces are, from the bottom: rrset.go, one signature over one set of records;
+// keys.go, whether the keys of a zone are its own; nsec.go, nsec3.go and
+// denial.go, what is proved not to exist; zone.go, the way down from an anchor;
+// validate.go, all that an answer needs. The first three are functions of
+// records, keys and a clock; the last two ask for what they need.
+//
+// Not done: rollover of the anchors (RFC 5011; a file that unbound keeps can be
+// read), Ed448, GOST and DSA, and names of clients: mail must not wait for the
+// keys of whoever connects.
 package resolve

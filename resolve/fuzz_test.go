@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net"
 	"net/netip"
 	"strings"
@@ -126,4 +127,118 @@ func FuzzResolvconf(f *testing.F) {
 			t.Errorf("%d servers, names %q", n, s.names(host))
 		}
 	})
+}
+
+// FuzzAnchors reads any file of anchors: without an error there is one.
+func FuzzAnchors(f *testing.F) {
+	f.Add(rootKeys)
+	f.Add(". 86400 IN DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ== ;;state=1")
+	f.Fuzz(func(t *testing.T, text string) {
+		if a, err := ParseAnchors(text); (err == nil) != (len(a.zones) > 0) {
+			t.Errorf("%v, %v", a, err)
+		}
+	})
+}
+
+// fixed is a zone whose key is known to everybody, so that signatures in the
+// corpus last.
+func fixed() signer {
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	k := &dns.DNSKEY{Hdr: dns.RR_Header{Name: "example.com.", Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 300}, Flags: 257, Protocol: 3, Algorithm: dns.ED25519}
+	k.PublicKey = toBase64(private.Public().(ed25519.PublicKey))
+	return signer{"example.com", k, private}
+}
+
+// knowing returns a resolver without servers that knows the zones on the way to
+// example.com.
+func knowing(s signer) *Resolver {
+	r := build(Options{Servers: []string{"-"}, Hosts: "/none", DNSSEC: Validate, Now: noon().now})
+	until := noon().Add(time.Hour)
+	for name, z := range map[string]*zone{"": {kind: signed}, "com": {kind: signed}, "example.com": {kind: signed, keys: s.keys()}, "a.example.com": {kind: inside}, "bare.com": {kind: unsigned, verdict: insecure(time.Hour, "not signed")}} {
+		z.name, z.expires = name, until
+		r.zones.put(z)
+	}
+	return r
+}
+
+// FuzzValidation lets any message be the answer: it never panics, and nothing is
+// Secure in it without a signature that verifies.
+func FuzzValidation(f *testing.F) {
+	s := fixed()
+	for _, text := range []string{
+		"a.example.com. 300 IN MX 10 mx.example.com.", "a.example.com. 300 IN CNAME b.example.com.\nb.example.com. 300 IN MX 1 a.example.com.",
+		"example.com. 300 IN SOA ns.example.com. h.example.com. 1 1 1 1 300\nexample.com. 300 IN NSEC b.example.com. NS SOA RRSIG NSEC",
+		"*.example.com. 300 IN MX 10 mx.example.com.\nexample.com. 300 IN NSEC b.example.com. NS SOA RRSIG NSEC",
+		"example.com. 300 IN SOA ns.example.com. h.example.com. 1 1 1 1 300\n" + chain3("example.com", true, 1, "example.com NS SOA", "b.example.com"),
+	} {
+		for _, rcode := range []int{dns.RcodeSuccess, dns.RcodeNameError} {
+			f.Add(message(f, s, text, rcode))
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m := new(dns.Msg)
+		if m.Unpack(raw) != nil {
+			return
+		}
+		for _, q := range []question{{"a.example.com", dns.TypeMX, Validate}, {"a.example.com", dns.TypeDS, Validate}, {"x.y.example.com", dns.TypeA, Validate}, {"bare.com", dns.TypeTLSA, Validate}} {
+			a, why := read(m, q, noon().Time)
+			if why != "" {
+				continue
+			}
+			spent := new(effort)
+			err := (&validator{r: knowing(s), spent: spent}).judge(t.Context(), m, a)
+			if (err == nil) != (a.security >= Insecure) {
+				t.Errorf("%v, and %v", a.security, err)
+			}
+			if err == nil && a.security == Secure && !verifies(m, s, a) {
+				t.Errorf("%v is secure (%s):\n%v", q, a.why, m)
+			}
+			if spent.verified > maxAllVerified || spent.hashed > maxHashed {
+				t.Errorf("%+v", spent)
+			}
+		}
+	})
+}
+
+// message packs records, each set signed, those of negative answers into the
+// authority section.
+func message(t testing.TB, s signer, text string, rcode int) []byte {
+	m := new(dns.Msg)
+	m.SetQuestion("a.example.com.", dns.TypeMX)
+	m.Response, m.RecursionAvailable, m.Rcode = true, true, rcode
+	for _, rr := range records(text) {
+		sig := s.sign(t, []dns.RR{rr}, nil)
+		if rest, ok := strings.CutPrefix(rr.Header().Name, "*."); ok { // made from a wildcard
+			rr.Header().Name, sig.Hdr.Name = "a."+rest, "a."+rest
+		}
+		switch rr.Header().Rrtype {
+		case dns.TypeSOA, dns.TypeNSEC, dns.TypeNSEC3:
+			m.Ns = append(m.Ns, rr, sig)
+		default:
+			m.Answer = append(m.Answer, rr, sig)
+		}
+	}
+	packed, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed
+}
+
+// verifies looks for a signature by the key of the zone: over the records that
+// were found, or else over anything that proves that there is none.
+func verifies(m *dns.Msg, s signer, a *answer) bool {
+	for _, section := range [][]dns.RR{m.Answer, m.Ns} {
+		for _, rr := range section {
+			sig, ok := rr.(*dns.RRSIG)
+			if !ok || !sig.ValidityPeriod(noon().Time) {
+				continue
+			}
+			set := collect(section, lower(sig.Hdr.Name), sig.TypeCovered)
+			if (a.status != found || set.name == a.target && set.kind == a.kind) && len(set.records) > 0 && sig.Verify(s.key, set.records) == nil {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -147,12 +147,12 @@ func trusted(set rrset, all []*dns.DS, now time.Time, b *budget) ([]key, verdict
 		return nil, v
 	case len(entries) == 0 && foreign:
 		return nil, insecure(keepMost, "%s is signed with keys of a size that is not supported", shown(set.name))
-	case len(entries) == 0:
-		return nil, bogus("no key of %s is the one that its DS record stands for", shown(set.name))
 	case len(set.sigs) == 0:
 		v := bogus("the keys of %s came without a signature", shown(set.name))
 		v.stripped = true
 		return nil, v
+	case len(entries) == 0:
+		return nil, bogus("no key of %s is the one that its DS record stands for", shown(set.name))
 	}
 	sig, v := set.verify(set.name, entries, now, b)
 	if sig == nil {

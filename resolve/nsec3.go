@@ -42,7 +42,7 @@ func covering(owner, hash, next string) bool {
 	if owner < next {
 		return owner < hash && hash < next
 	}
-	return hash != owner && (hash > owner || hash < next)
+	return hash > owner || hash < next
 }
 
 // find3 returns the record that stands so to the hash of name, or nil. ok says

@@ -57,12 +57,8 @@ func collect(section []dns.RR, name string, kind uint16) rrset {
 	return s
 }
 
-// signers returns the zones that say to have signed the set and might, the
+// signersOf returns the zones that say to have signed something and might, the
 // deepest first.
-func (s rrset) signers() []string {
-	return signersOf(s.sigs, func(zone string) bool { return s.mayBeSignedBy(zone) })
-}
-
 func signersOf(sigs []*dns.RRSIG, may func(zone string) bool) (zones []string) {
 	for _, sig := range sigs {
 		if zone := lower(sig.SignerName); may(zone) && !slices.Contains(zones, zone) {
@@ -84,6 +80,8 @@ func (s rrset) mayBeSignedBy(zone string) bool {
 func (s rrset) unusable(sig *dns.RRSIG, now time.Time) string {
 	at := uint32(now.Unix())
 	switch {
+	case !s.mayBeSignedBy(lower(sig.SignerName)):
+		return "is by a zone that it is not in"
 	case int(sig.Labels) > countLabels(s.name):
 		return "has more labels than the name"
 	case int32(sig.Expiration-sig.Inception) < 0: // RFC 1982 arithmetic: they wrap in 2106
@@ -110,7 +108,7 @@ func (s rrset) verify(zone string, keys []key, now time.Time, b *budget) (*dns.R
 	if len(s.records) > maxSet {
 		return nil, unknown("more than %d records: %v", maxSet, s)
 	}
-	v, tried := bogus("no signature by %s for %v", shown(zone), s), 0
+	v, tried, failed := bogus("no signature by %s for %v", shown(zone), s), 0, 0
 	for _, sig := range s.sigs {
 		if lower(sig.SignerName) != zone {
 			continue
@@ -124,13 +122,13 @@ func (s rrset) verify(zone string, keys []key, now time.Time, b *budget) (*dns.R
 			return nil, unknown("more than %d keys of %s have the tag %d", maxColliding, shown(zone), sig.KeyTag)
 		}
 		for _, k := range matching {
-			if tried++; tried > maxPerSet || !b.verify() {
+			if tried++; tried > maxPerSet || failed == maxFailed || !b.verify() {
 				return nil, tooMuch
 			}
 			if sig.Verify(k.DNSKEY, s.records) == nil {
 				return sig, secure(s.keep(sig, now), "signed by %s", shown(zone))
 			}
-			b.fail()
+			failed++
 			v = bogus("the signature for %v does not verify", s)
 		}
 	}

@@ -45,7 +45,7 @@ func (r *Resolver) SelfTest(ctx context.Context) SelfTestResult {
 	}
 	for top := range r.anchors.zones {
 		if r.mode == Validate {
-			z := (&validator{fresh, new(effort)}).zone(ctx, top)
+			z := (&validator{r: fresh, spent: new(effort)}).zone(ctx, top)
 			add(shown(top), Secure, trust{security: z.security, why: z.why, stripped: z.stripped})
 		}
 	}

@@ -21,7 +21,7 @@ func (r *Resolver) check(q question, spent *effort) checker {
 	case TrustAD:
 		return trustAD
 	case Validate:
-		return (&validator{r, spent}).judge
+		return (&validator{r: r, spent: spent}).judge
 	default:
 		return func(context.Context, *dns.Msg, *answer) error { return nil }
 	}
@@ -47,6 +47,9 @@ func (v *validator) judge(ctx context.Context, m *dns.Msg, a *answer) error {
 	fold(m)
 	b, all := v.spent.budget(), verdict{security: Secure, keep: keepMost}
 	a.first = Secure
+	if a.kind == dns.TypeDS && len(a.path) > 0 {
+		return v.alias(ctx, m, a, b)
+	}
 	for i, name := range a.path {
 		all = all.and(v.link(ctx, m, name, b))
 		if i == 0 {
@@ -67,6 +70,17 @@ func (v *validator) judge(ctx context.Context, m *dns.Msg, a *answer) error {
 	if until := a.since.Add(all.keep); until.Before(a.expires) {
 		a.expires = until
 	}
+	return all.doubt()
+}
+
+// alias judges the CNAME that is answered to a question for DS records. It says
+// that no zone begins there; where it leads does not matter. It is signed by the
+// zone above, as DS records are.
+func (v *validator) alias(ctx context.Context, m *dns.Msg, a *answer, b *budget) error {
+	all := v.link(ctx, m, a.path[0], b)
+	a.security, a.why = all.security, all.why
+	a.status, a.records = leadsOn, nil
+	a.expires = a.since.Add(all.keep)
 	return all.doubt()
 }
 
@@ -111,7 +125,7 @@ func (v *validator) end(ctx context.Context, m *dns.Msg, a *answer, b *budget) v
 func (v *validator) positive(ctx context.Context, m *dns.Msg, set rrset, b *budget) verdict {
 	worst := bogus("%v came without a signature", set)
 	worst.stripped = len(set.sigs) == 0
-	for _, signer := range set.signers() {
+	for _, signer := range v.signers(set.sigs, set) {
 		z := v.zone(ctx, signer)
 		switch z.kind {
 		case unsigned, lost:
@@ -124,17 +138,26 @@ func (v *validator) positive(ctx context.Context, m *dns.Msg, set rrset, b *budg
 		if sig != nil {
 			return found.and(v.expansion(m, set, sig, z, b))
 		}
-		if worst = found; found.security == Indeterminate {
-			return found
-		}
+		return found
 	}
-	return v.unless(ctx, set.name, set.kind, worst)
+	return v.unless(ctx, set.name, worst)
+}
+
+// signers returns the zones that may have signed a set, of those that sigs name.
+// While it is looked for what begins at a name, that is none; and above the
+// anchor next to the set there is nobody to be asked.
+func (v *validator) signers(sigs []*dns.RRSIG, set rrset) []string {
+	top, ok := v.r.anchors.above(set.name)
+	return signersOf(sigs, func(zone string) bool {
+		return ok && within(zone, top) && set.mayBeSignedBy(zone) && (v.apex == nil || zone != *v.apex)
+	})
 }
 
 // unless returns a verdict of Bogus, unless what it is about is in a zone that
-// need not be signed.
-func (v *validator) unless(ctx context.Context, name string, kind uint16, worst verdict) verdict {
-	if kind == dns.TypeDS {
+// need not be signed. What is said of a name while it is looked for what begins
+// there is said by the zone above.
+func (v *validator) unless(ctx context.Context, name string, worst verdict) verdict {
+	if v.apex != nil && name == *v.apex {
 		name = parentOf(name)
 	}
 	return v.home(ctx, name, worst)
@@ -159,7 +182,7 @@ func (v *validator) expansion(m *dns.Msg, set rrset, sig *dns.RRSIG, z *zone, b 
 // negative judges that there is nothing at the end of an answer.
 func (v *validator) negative(ctx context.Context, m *dns.Msg, a *answer, b *budget) verdict {
 	worst := bogus("there is no proof that there is no %s of %s", kindName(a.kind), shown(a.target))
-	signers := proofSigners(m, rrset{name: a.target, kind: a.kind})
+	signers := v.signers(proofSigs(m), rrset{name: a.target, kind: a.kind})
 	worst.stripped = len(signers) == 0
 	for _, signer := range signers {
 		z := v.zone(ctx, signer)
@@ -184,19 +207,17 @@ func (v *validator) negative(ctx context.Context, m *dns.Msg, a *answer, b *budg
 		}
 		worst = all
 	}
-	return v.unless(ctx, a.target, a.kind, worst)
+	return v.unless(ctx, a.target, worst)
 }
 
-// proofSigners returns the zones whose NSEC and NSEC3 records a message has, and
-// that may have the absent set.
-func proofSigners(m *dns.Msg, absent rrset) []string {
-	var sigs []*dns.RRSIG
+// proofSigs returns the signatures for NSEC and NSEC3 records of a message.
+func proofSigs(m *dns.Msg) (sigs []*dns.RRSIG) {
 	for _, rr := range m.Ns {
 		if sig, ok := rr.(*dns.RRSIG); ok && (sig.TypeCovered == dns.TypeNSEC || sig.TypeCovered == dns.TypeNSEC3) {
 			sigs = append(sigs, sig)
 		}
 	}
-	return signersOf(sigs, absent.mayBeSignedBy)
+	return sigs
 }
 
 // proofs verifies the NSEC and NSEC3 records of a zone in a message, and its SOA

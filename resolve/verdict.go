@@ -49,44 +49,39 @@ func (d *doubt) Error() string { return d.security.String() + " (" + d.why + ")"
 const (
 	maxVerified  = 16  // signatures that are looked at for one message (STANDARDS 114)
 	maxPerSet    = 8   // for one set of records
-	maxFailed    = 2   // that do not verify: with the second it ends
+	maxFailed    = 2   // that do not verify for one set: with the second it ends
 	maxColliding = 4   // keys with the same tag
 	maxHashed    = 8   // names that are hashed for NSEC3 of one message
-	maxSet       = 512 // records of one set that is verified
+	maxSet       = 256 // records of one set that is verified
 	maxProofs    = 8   // sets of NSEC and NSEC3 records of one message
 	maxSigners   = 3   // zones that are tried as the signer of something
 
-	maxAllVerified = 64 // signatures for one question, with all that has to be asked on the way
+	maxAllVerified = 48 // signatures for one question, with all that has to be asked on the way
 	maxAllAsked    = 48 // questions on the way
 )
 
 // effort is what a question has cost. A zone that is made to cost more than any
 // honest one (KeyTrap, CVE-2023-50387 and -50868) makes the answer Indeterminate.
 type effort struct {
-	verified, failed, hashed, asked int
+	verified, hashed, asked int
 }
 
 // budget is what judging one message may cost, as part of the effort.
 type budget struct {
-	all                      *effort
-	verified, failed, hashed int
+	all              *effort
+	verified, hashed int
 }
 
 func (e *effort) budget() *budget { return &budget{all: e} }
 
 // verify says whether one more signature may be looked at.
 func (b *budget) verify() bool {
-	if b.verified >= maxVerified || b.failed >= maxFailed || b.all.verified >= maxAllVerified {
+	if b.verified >= maxVerified || b.all.verified >= maxAllVerified {
 		return false
 	}
 	b.verified++
 	b.all.verified++
 	return true
-}
-
-func (b *budget) fail() {
-	b.failed++
-	b.all.failed++
 }
 
 // hash says whether one more name may be hashed.

@@ -66,12 +66,16 @@ func (c *zones) put(z *zone) {
 type validator struct {
 	r     *Resolver
 	spent *effort
+	apex  *string // what discover asks for; nothing but what is above it may be asked for then
 }
 
 // zone returns what name is as the top of a zone, from the memory or by asking
 // for its DS records and keys. Look-ups of the same name share one flight: each
 // waits for names above its own alone, so that none wait for each other.
 func (v *validator) zone(ctx context.Context, name string) *zone {
+	if v.apex != nil && !below(*v.apex, name) {
+		return &zone{verdict: unknown("a proof for %s is needed for itself", shown(*v.apex))}
+	}
 	now := v.r.cache.now()
 	if z := v.r.zones.get(name, now); z != nil {
 		return z
@@ -80,8 +84,8 @@ func (v *validator) zone(ctx context.Context, name string) *zone {
 		if z := v.r.zones.get(name, now); z != nil {
 			return z, nil
 		}
-		z := v.discover(ctx, name)
-		z.name, z.since, z.expires = name, now, now.Add(z.keep)
+		z := (&validator{v.r, v.spent, &name}).discover(ctx, name)
+		z.name, z.since, z.expires = name, now, now.Add(max(z.keep, time.Second)) // TTL 0 would ask again at each step
 		v.r.zones.put(z)
 		return z, nil
 	})
@@ -131,6 +135,7 @@ func (v *validator) signed(ctx context.Context, name string, all []*dns.DS, keep
 	var keys []key
 	var known verdict
 	a := v.ask(ctx, question{name: name, kind: dns.TypeDNSKEY, mode: Validate}, func(_ context.Context, m *dns.Msg, a *answer) error {
+		fold(m)
 		set := collect(m.Answer, name, dns.TypeDNSKEY)
 		if len(set.records) == 0 {
 			return &doubt{bogus("%s has a DS record and no keys", shown(name))}

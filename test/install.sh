@@ -15,7 +15,7 @@ policy=/usr/sbin/policy-rc.d
 
 # Programs that the tests call, and the libraries that Exim and OpenSMTPD below
 # are linked to.
-packages="postfix swaks libnet-ssleay-perl gnutls-bin openssl testssl.sh haproxy
+packages="postfix swaks unbound libnet-ssleay-perl gnutls-bin openssl testssl.sh haproxy
 dnsutils iproute2 nftables procps bsdextrautils util-linux ca-certificates
 libevent-2.1-7 libpam0g libssl3
 libidn12 libidn2-0 libdb5.3 libnsl2 libgnutls-dane0 libmariadb3 libpq5

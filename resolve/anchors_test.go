@@ -1,0 +1,70 @@
+package resolve
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"postern/internal/dnstest"
+)
+
+func TestTheRootHasItsTwoKeys(t *testing.T) { // STANDARDS 94
+	all := IANA().zones
+	if len(all) != 1 || len(all[""]) != 2 || all[""][0].KeyTag != 20326 || all[""][1].KeyTag != 38696 {
+		t.Errorf("%v", all)
+	}
+}
+
+func TestAnchorsAreReadFromFiles(t *testing.T) {
+	const key = "DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ=="
+	const ds = "DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000"
+	for name, c := range map[string]struct {
+		text string
+		want int    // anchors of the root
+		err  string // or what the error says
+	}{
+		"DS":                         {". IN " + ds, 1, ""},
+		"DNSKEY":                     {". 172800 IN " + key, 1, ""},
+		"both, and comments":         {"; roots\n. " + ds + " ; one\n\n. " + key + "\n", 2, ""},
+		"of Unbound, valid":          {". 86400 IN " + key + " ;{id = 1 (ksk), size = 0b} ;;state=2 [  VALID  ] ;;count=0 ;;lastchange=1 ;;Mon", 1, ""},
+		"of Unbound, not yet":        {". 86400 IN " + key + " ;;state=1 [ ADDPEND ]\n. " + ds, 1, ""},
+		"of Unbound, revoked":        {". 86400 IN " + key + " ;;state=4 [ REVOKED ]\n. " + ds, 1, ""},
+		"an algorithm nobody knows":  {". DS 1 16 2 00\n. " + ds, 1, ""},
+		"no algorithm that is known": {". DS 1 16 2 00", 0, "the algorithm or digest of none is supported"},
+		"a key of a zone":            {". " + strings.Replace(key, "257", "0", 1), 0, "of none is supported"},
+		"a key of no base64":         {". DNSKEY 257 3 13 0", 0, "the key of . is not base64"},
+		"nothing":                    {"; nothing\n", 0, "write at least one"},
+		"another record":             {". A 192.0.2.1", 0, "a A record is none"},
+		"not a zone file":            {"<xml>", 0, "trust anchors: "},
+		"binary":                     {"\x00\xff", 0, "trust anchors: "},
+	} {
+		a, err := ParseAnchors(c.text)
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || len(a.zones[""]) != c.want {
+			t.Errorf("%s: %v, %v", name, a, err)
+		}
+	}
+}
+
+func TestWhatHasNoAnchorIsInsecure(t *testing.T) {
+	s := dnstest.StartSigned(t, family(dnstest.Zone{Name: "example.com"})...)
+	r := validating(t, s)
+	k := newSigner(t, "corp").key
+	r.anchors = Anchors{zones: map[string][]*dns.DS{"corp": {k.ToDS(dns.SHA256)}}}
+	if got, a := judgement(t, r, "mail.example.com", typeA); got != "insecure" || !strings.Contains(a.why, "no trust anchor") {
+		t.Errorf("%s (%s)", got, a.why)
+	}
+	if got, a := judgement(t, r, "mail.corp", typeA); got == "secure" || got == "insecure none" {
+		t.Errorf("%s (%s)", got, a.why)
+	}
+}
+
+// STANDARDS 94: a root with another key is not the one of the anchor, though all
+// else is right.
+func TestAnotherRootIsBogus(t *testing.T) {
+	s, other := dnstest.StartSigned(t, family(dnstest.Zone{Name: "example.com"})...), dnstest.StartSigned(t, dnstest.Zone{Name: "."})
+	other.Address = s.Address
+	if got, a := judgement(t, validating(t, other), "mail.example.com", typeA); got != "bogus" {
+		t.Errorf("%s (%s)", got, a.why)
+	}
+}
