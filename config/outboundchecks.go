@@ -67,6 +67,9 @@ func (d *decoder) checkRoute(src *outboundSource, s *section) {
 	if o.Route != "mx" && s.has("mx_port") {
 		s.attrs["mx_port"].warn("without effect", `It is the port of route = "mx" alone: remove the line.`)
 	}
+	if o.Route == "mx" && (o.Level == "fingerprint" || o.Level == "secure") && s.ok("level") && len(o.Match) == 0 {
+		s.attrs["level"].warn(quote(o.Level)+" for every destination", "Most domains have mail exchangers whose certificates are for names of their provider: mail for them would wait until it bounces. Write it into destination blocks.")
+	}
 	d.checkDestinations(src)
 	d.checkImplicit(o, s)
 }

@@ -92,7 +92,7 @@ func mended(c *correspondence) {
 func certified(c *correspondence) {
 	c.days(1, 8*time.Hour, func() { c.verified(mx1); c.remembers(mx1, false, false) })
 	c.days(60, 8*time.Hour, func() { c.verified(mx1); c.remembers(mx1, true, false) })
-	c.logs("valid certificate is expected")
+	c.logs("often enough to be remembered")
 }
 
 func stripped(c *correspondence) {

@@ -109,7 +109,7 @@ func (o *Outbound) judged(now time.Time, domain string, r *DomainRecord, h Host,
 	}
 	d.Since = now
 	return func() {
-		o.m.log.Info("a valid certificate is expected from now on", "domain", domain, "mx", h.Name, "port", h.Port)
+		o.m.log.Info("this server has validated often enough to be remembered", "domain", domain, "mx", h.Name, "port", h.Port)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestRememberedTakesThreeValidSessionsOverADay(t *testing.T) {
 	c.verified(mx1)
 	c.remembers(mx1, true, false)
 	c.remembers(mx2, false, true)
-	c.logs("level=INFO", "valid certificate is expected", domain, mx1.Name)
+	c.logs("level=INFO", "often enough to be remembered", domain, mx1.Name)
 	want := Remembered{true, false, start.Add(day), start.Add(day), start.Add(31 * day), 7}
 	if got := c.Remembered(domain, mx1); got != want {
 		t.Errorf("%+v, want %+v", got, want)

@@ -124,6 +124,7 @@ func (a *attempt) use(leg *outLeg, clear string) (*outLeg, *failure) {
 		return leg, nil
 	case clear == "":
 		leg.clear = clearNotOffered
+		leg.missed = o.Standing(peer).KnownTLS
 		o.InClear(a.dest.domain, peer)
 	case clear == clearSkip:
 		o.InClear(a.dest.domain, peer)
@@ -205,6 +206,9 @@ func (a *attempt) failure(err error) *failure {
 	}
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) { // it says nothing about the host
 		return failing(CauseConcurrency, 451, "4.3.1", "too many open files here", err)
+	}
+	if errors.Is(err, syscall.EADDRNOTAVAIL) && len(a.g.o.Source) > 0 {
+		return failing(CauseDial, 451, "4.4.1", a.where()+": cannot send from source_address: this machine does not have it", err)
 	}
 	cause := CauseDial
 	if a.connected {

@@ -26,6 +26,9 @@ func (p *parcel) report(r smtpwire.Reply, cause Cause) {
 		TLS: l.token(), Cipher: l.sec.cipher, Version: l.sec.version, Group: l.sec.group, Resumed: l.sec.resumed, Reused: l.reused > 0, Clear: l.whyClear(), Would: l.verdict.Would,
 		DNS: l.took.dns, Connect: l.took.connect, Handshake: l.took.tls, SMTP: l.took.smtp,
 		Code: r.Code, DSN: enhancedOf(r), Recipients: p.accepted, Bytes: p.message.Bytes, Cause: cause}
+	if d.Rejected = p.rejected; p.rejected > 0 && p.accepted > 0 {
+		d.Rejection = p.rejection.Quote()
+	}
 	if l.sec.active() {
 		d.Trust = l.verdict.Trust.String()
 	}
@@ -87,7 +90,7 @@ func (h *host) token(f *failure) string {
 func (g *Gateway) tell(d Delivery, who sender, l *outLeg, r smtpwire.Reply) {
 	g.o.Observer.Delivery(g.o.Outbound, d)
 	lvl := slog.LevelInfo
-	if d.Cause == CauseCertificate || d.Cause == CauseNoSTARTTLS || d.Cause == CauseInjection || d.Cause == CausePolicy || l != nil && l.verdict.Grace {
+	if d.Cause == CauseCertificate || d.Cause == CauseNoSTARTTLS || d.Cause == CauseInjection || d.Cause == CausePolicy || d.Would != "" || l != nil && (l.verdict.Grace || l.missed) {
 		lvl = slog.LevelWarn
 	}
 	ctx := context.Background()
@@ -106,6 +109,12 @@ func (g *Gateway) tell(d Delivery, who sender, l *outLeg, r smtpwire.Reply) {
 		attrs = append(attrs, slog.Int64("size", d.Bytes))
 	}
 	attrs = append(attrs, slog.Int("recipients", d.Recipients), slog.String("dsn", d.DSN), slog.String("reply", r.Quote()))
+	if d.Rejected > 0 {
+		attrs = append(attrs, slog.Int("rejected", d.Rejected))
+	}
+	if d.Rejection != "" {
+		attrs = append(attrs, slog.String("rejection", d.Rejection))
+	}
 	if d.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(d.Cause)))
 	}
@@ -146,6 +155,9 @@ func (d *Delivery) attrs(attrs []slog.Attr) []slog.Attr {
 func (l *outLeg) attrs(attrs []slog.Attr) []slog.Attr {
 	if l.clear != "" {
 		attrs = append(attrs, slog.String("clear", l.clear))
+	}
+	if l.missed {
+		attrs = append(attrs, slog.String("warning", "this server has offered STARTTLS before, and does not now"))
 	}
 	if l.verdict.Would != "" {
 		attrs = append(attrs, slog.String("would_refuse", l.verdict.Would))

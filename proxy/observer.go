@@ -81,7 +81,9 @@ type Delivery struct {
 
 	Code       int    // of the reply that the client gets; 0 when it was gone
 	DSN        string // enhanced status code of that
-	Recipients int
+	Recipients int    // accepted
+	Rejected   int    // refused by this server, beside those
+	Rejection  string // the reply to the first of them
 	Bytes      int64
 	Cause      Cause // empty: delivered
 }
@@ -140,6 +142,7 @@ const (
 	CauseBackendReply    Cause = "backend_reply"    // its reply could not be read
 
 	CauseFrom             Cause = "from"              // outbound: the client is not in from
+	CauseProtocol         Cause = "protocol"          // outbound: LMTP where SMTP is spoken, or the reverse
 	CauseNotRedirected    Cause = "not_redirected"    // outbound, route original: nobody redirected this connection to us
 	CauseOtherDestination Cause = "other_destination" // outbound, SMTP: a recipient of another destination, 452
 	CauseNoDomain         Cause = "no_domain"         // the recipient's domain does not exist, or takes no mail

@@ -16,6 +16,7 @@ type outLeg struct {
 	sec      secured
 	verdict  policy.Verdict
 	clear    string // why there is no TLS although it was to be tried: "skip", or what failed
+	missed   bool   // it has done TLS within 30 days, and did not offer it
 	domain   string // that it was opened for
 	key      poolKey
 	reused   int

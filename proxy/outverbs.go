@@ -33,7 +33,7 @@ func (s *outboundSession) dispatch(ctx context.Context, c smtpwire.Command) erro
 func (s *outboundSession) single(ctx context.Context, c smtpwire.Command) (answer, error) {
 	switch c.Verb {
 	case smtpwire.EHLO, smtpwire.HELO, smtpwire.LHLO:
-		return s.hi(c), nil
+		return s.hi(c)
 	case smtpwire.DATA:
 		return s.data(ctx, c)
 	case smtpwire.BDAT:
@@ -55,24 +55,32 @@ func (s *outboundSession) single(ctx context.Context, c smtpwire.Command) (answe
 
 // hi answers EHLO and HELO, or LHLO where LMTP is spoken, which knows no other (RFC
 // 2033, 4.1).
-func (s *outboundSession) hi(c smtpwire.Command) answer {
+//
+// A client that speaks the other one is told to come back: the two of us were not
+// configured at the same instant, and a refusal for good would bounce all that waits.
+func (s *outboundSession) hi(c smtpwire.Command) (answer, error) {
 	name := string(c.Args)
 	switch {
 	case s.out.LMTP && c.Verb != smtpwire.LHLO:
-		return own(replyLMTP)
+		return answer{}, s.otherProtocol(replyLMTP)
 	case !s.out.LMTP && c.Verb == smtpwire.LHLO:
-		return own(replyUnknown)
+		return answer{}, s.otherProtocol(replySMTP)
 	case !validHello(name):
-		return own(replyHelloName)
+		return own(replyHelloName), nil
 	}
 	s.abandonAll(CauseClientGone)
 	s.hello = greeted{name: name, esmtp: c.Verb != smtpwire.HELO}
 	s.tally.story = nil
 	if !s.hello.esmtp {
-		return own(smtpwire.Reply{Code: 250, Lines: []byte("250 " + s.front.Hostname + "\r\n")})
+		return own(smtpwire.Reply{Code: 250, Lines: []byte("250 " + s.front.Hostname + "\r\n")}), nil
 	}
 	s.hello.offer = s.out.offer
-	return own(s.hello.offer.reply)
+	return own(s.hello.offer.reply), nil
+}
+
+func (s *outboundSession) otherProtocol(r smtpwire.Reply) error {
+	s.front.Log.Warn("the client and this listener do not speak the same protocol, its mail waits until they do", s.front.named(), "client", s.who.Client.String(), "reply", r.Text())
+	return s.refuse(CauseProtocol, r)
 }
 
 // hold answers MAIL, and keeps it for the destinations (SEM 6).

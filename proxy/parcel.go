@@ -18,13 +18,15 @@ type parcel struct {
 	search *search
 	leg    *outLeg // nil: not found yet, or lost
 
-	refused  smtpwire.Reply // what all its recipients get; zero while there is hope
-	accepted int
-	moving   bool // octets of the message may be on their way: only closing takes it back
-	clean    bool // the message was answered: the leg can take another
-	started  time.Time
-	took     time.Duration // for the last block of a message to several
-	late     time.Duration // by which it has held up the others
+	refused   smtpwire.Reply // what all its recipients get; zero while there is hope
+	accepted  int
+	rejected  int            // recipients that this server refused
+	rejection smtpwire.Reply // of the first of them
+	moving    bool           // octets of the message may be on their way: only closing takes it back
+	clean     bool           // the message was answered: the leg can take another
+	started   time.Time
+	took      time.Duration // for the last block of a message to several
+	late      time.Duration // by which it has held up the others
 	message
 }
 
@@ -118,6 +120,7 @@ func (p *parcel) envelope(batch []*recipient) verdictOnEnvelope {
 	for _, r := range batch {
 		r.reply = smtpwire.Reply{}
 	}
+	p.rejected, p.rejection = 0, smtpwire.Reply{}
 	lines, asked := p.rcptLines(batch)
 	mailed, first, err := p.exchange(mail, lines, asked)
 	switch {
@@ -281,6 +284,8 @@ func (p *parcel) exchange(mail []byte, lines [][]byte, asked []*recipient) (mail
 			}
 			if r.Class() == 2 {
 				p.accepted++
+			} else if p.rejected++; p.rejection.Code == 0 {
+				p.rejection = asked[i].reply
 			}
 			return true
 		}})

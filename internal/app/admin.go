@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -51,7 +52,7 @@ func openAdmin(c config.Admin, opened net.Listener) (all adminListeners, err err
 }
 
 func (a adminListeners) serve(metrics http.Handler, s *service) {
-	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{s.memory}, Log: s.log}
+	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{s.memory, s.log}, Log: s.log}
 	a.page.serve(o)
 	o.Control, o.Explain = true, s.explain
 	a.socket.serve(o)
@@ -91,7 +92,19 @@ func (a *adminListener) close() {
 }
 
 // peerPages shows the memory on the admin pages.
-type peerPages struct{ *peers.Memory }
+type peerPages struct {
+	*peers.Memory
+	log *slog.Logger
+}
+
+// Forget implements admin.Memory. It may let mail leave by a weaker TLS than it had to, so
+// the log has it.
+func (p peerPages) Forget(name string) (n int, err error) {
+	if n, err = p.Memory.Forget(name); n > 0 {
+		p.log.Warn("forgotten by command", "name", name, "records", n)
+	}
+	return n, err
+}
 
 // List implements admin.Memory.
 func (p peerPages) List() (any, error) { return p.Memory.List() }

@@ -59,7 +59,7 @@ func explanations(ctx context.Context, cfg *config.Config, o ExplainOptions) ([]
 	if live != nil {
 		return live.explain(ctx, o.Domain, o.Outbound)
 	}
-	memory, forget, err := memoryToExplain(cfg, o.Log)
+	memory, forget, known, err := memoryToExplain(cfg, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,13 @@ func explanations(ctx context.Context, cfg *config.Config, o ExplainOptions) ([]
 		return nil, err
 	}
 	l.own.set(ownAsWritten(p))
-	return p.explain(ctx, o.Domain, o.Outbound)
+	all, err := p.explain(ctx, o.Domain, o.Outbound)
+	if !known {
+		for i := range all {
+			all[i].withoutMemory()
+		}
+	}
+	return all, err
 }
 
 // explain implements admin.Explain.
@@ -104,12 +110,12 @@ func (p *plan) outboundNames() (all []string) {
 }
 
 // memoryToExplain opens what is remembered, as far as that can be done. forget
-// closes it.
-func memoryToExplain(cfg *config.Config, w io.Writer) (m *peers.Memory, forget func(), err error) {
+// closes it. known is false where another process has it.
+func memoryToExplain(cfg *config.Config, w io.Writer) (m *peers.Memory, forget func(), known bool, err error) {
 	m, _, forget, err = readMemory(cfg)
 	if err == nil || !isInUse(err) {
-		return m, forget, err
+		return m, forget, true, err
 	}
 	fmt.Fprintf(w, "postern: note: what is remembered is not taken into account: %v\n%s\n", err, socketHint)
-	return emptyMemory(), func() {}, nil
+	return emptyMemory(), func() {}, false, nil
 }

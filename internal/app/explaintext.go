@@ -74,6 +74,9 @@ func (t *sheet) explainedHost(e Explanation, h ExplainedHost, now time.Time) {
 		t.row(heading, r.Source+": "+printable(r.Text))
 		heading = ""
 	}
+	if e.State != "" { // what is remembered could not be looked at
+		return
+	}
 	for i, text := range h.standing(now) {
 		t.row([]string{"standing", ""}[min(i, 1)], text)
 	}

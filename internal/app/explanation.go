@@ -17,6 +17,21 @@ type Explanation struct {
 	Hosts    []ExplainedHost `json:"hosts,omitempty"`   // in the order in which they are tried
 	Refusal  string          `json:"refusal,omitempty"` // the reply to a RCPT, where there are no hosts
 	Cause    string          `json:"cause,omitempty"`   // of the refusal
+	State    string          `json:"state,omitempty"`   // "unavailable": what is remembered could not be looked at
+}
+
+// withoutMemory takes out what is only true where nothing is remembered.
+func (e *Explanation) withoutMemory() {
+	e.State = "unavailable"
+	for i := range e.Hosts {
+		h := &e.Hosts[i]
+		for j := range h.Decision.Reasons {
+			if r := &h.Decision.Reasons[j]; r.Source == string(policy.SourceRemembered) {
+				r.Text = "not looked at: another process has the state"
+			}
+		}
+		h.OnFailure = ""
+	}
 }
 
 // ExplainedHost is one server that mail would go to.
@@ -139,7 +154,7 @@ func (out *outbound) onFailure(h proxy.HostExplanation) string {
 	case out.cfg.Fallback == "never":
 		return "the mail waits (451); where STARTTLS is not offered it goes in clear"
 	case h.Standing.KnownTLS:
-		return "the mail waits (451), because TLS has worked before; a second failure at least 5 minutes later lets it go in clear"
+		return "the mail waits (451), because TLS has worked before; a second failure at least 5 minutes later lets it go in clear; where STARTTLS is not offered it goes in clear at once"
 	case out.cfg.Fallback == "next-session":
 		return "the mail waits once (451), and goes in clear the next time"
 	}
