@@ -30,16 +30,28 @@ func (c *conn) hungUp() bool {
 // unread says whether the peer has sent something that was not read yet. Of TLS, whole
 // records may wait here already.
 func (c *conn) unread() bool {
+	sent, _ := c.peek()
+	return sent
+}
+
+// stirred says whether the peer has sent something, or has closed its side.
+func (c *conn) stirred() bool {
+	sent, closed := c.peek()
+	return sent || closed
+}
+
+func (c *conn) peek() (sent, closed bool) {
 	if c.got != nil {
-		return true
+		return true, false
 	}
 	if c.raw == nil {
-		return false
+		return false, false
 	}
 	var one [1]byte
 	n := 0
+	var err error
 	c.raw.Control(func(fd uintptr) {
-		n, _, _ = unix.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, _, err = unix.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	})
-	return n > 0
+	return n > 0, n == 0 && err == nil
 }

@@ -98,13 +98,56 @@ func (g *Gateway) tell(d Delivery, who sender, l *outLeg, r smtpwire.Reply) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 24)
-	attrs = append(attrs, slog.String("outbound", g.o.Outbound), slog.String("session", who.session), slog.String("client", who.client),
-		slog.String("destination", d.Destination), slog.String("host", d.Host), slog.String("address", d.Address))
-	attrs = d.attrs(attrs)
+	handler := g.o.Log.Handler()
+	if l != nil && l.messages > 0 { // of many messages most of the line is the same
+		handler = l.storyOf(handler, d, who, g)
+	} else {
+		attrs = d.identity(attrs, who, g)
+	}
+	attrs = d.outcome(attrs, r)
 	if l != nil {
 		attrs = l.attrs(attrs)
 	}
-	attrs = append(attrs, ms("dns", d.DNS), ms("connect", d.Connect), ms("handshake", d.Handshake), ms("smtp", d.SMTP))
+	slog.New(handler).LogAttrs(ctx, lvl, "delivery", attrs...)
+}
+
+// story is what the start of a delivery's line depends on, which is put into words once
+// for all messages of one session on one leg.
+type story struct {
+	session, destination, tls, decision string
+	source                              policy.Source
+}
+
+func (l *outLeg) storyOf(h slog.Handler, d Delivery, who sender, g *Gateway) slog.Handler {
+	now := story{session: who.session, destination: d.Destination, tls: d.TLS, decision: d.Decision.Key(), source: d.Decision.Source}
+	if l.told == nil || now != l.story {
+		l.told, l.story = h.WithAttrs(d.identity(nil, who, g)), now
+	}
+	return l.told
+}
+
+// identity is what the line of an attempt begins with: who, where to, and how safely.
+func (d *Delivery) identity(attrs []slog.Attr, who sender, g *Gateway) []slog.Attr {
+	attrs = append(attrs, slog.String("outbound", g.o.Outbound), slog.String("session", who.session), slog.String("client", who.client),
+		slog.String("destination", d.Destination))
+	if d.Host != "" {
+		attrs = append(attrs, slog.String("host", d.Host))
+	}
+	if d.Address != "" {
+		attrs = append(attrs, slog.String("address", d.Address))
+	}
+	return d.attrs(attrs)
+}
+
+// outcome is what came of an attempt.
+func (d *Delivery) outcome(attrs []slog.Attr, r smtpwire.Reply) []slog.Attr {
+	if d.Reused {
+		attrs = append(attrs, slog.Bool("reused", true))
+	}
+	attrs = phase(attrs, "dns", d.DNS)
+	attrs = phase(attrs, "connect", d.Connect)
+	attrs = phase(attrs, "handshake", d.Handshake)
+	attrs = phase(attrs, "smtp", d.SMTP)
 	if d.Bytes > 0 {
 		attrs = append(attrs, slog.Int64("size", d.Bytes))
 	}
@@ -118,12 +161,15 @@ func (g *Gateway) tell(d Delivery, who sender, l *outLeg, r smtpwire.Reply) {
 	if d.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(d.Cause)))
 	}
-	g.o.Log.LogAttrs(ctx, lvl, "delivery", attrs...)
+	return attrs
 }
 
-// ms is a phase of a delivery.
-func ms(name string, d time.Duration) slog.Attr {
-	return slog.String(name, d.Round(10*time.Microsecond).String())
+// phase is the time that a part of a delivery took, where there was that part.
+func phase(attrs []slog.Attr, name string, d time.Duration) []slog.Attr {
+	if d == 0 {
+		return attrs
+	}
+	return append(attrs, slog.String(name, d.Round(10*time.Microsecond).String()))
 }
 
 // attrs are the decision and what came of it.
@@ -144,9 +190,6 @@ func (d *Delivery) attrs(attrs []slog.Attr) []slog.Attr {
 	}
 	if d.Resumed {
 		attrs = append(attrs, slog.Bool("resumed", true))
-	}
-	if d.Reused {
-		attrs = append(attrs, slog.Bool("reused", true))
 	}
 	return attrs
 }

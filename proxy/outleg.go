@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"postern/tls/policy"
@@ -25,6 +26,9 @@ type outLeg struct {
 	leave    func() bool // ends what cut began
 	until    time.Time   // when the envelope must have been answered
 	born     time.Time
+	story    story        // that told begins with
+	told     slog.Handler // nil before the first line
+	told     slog.Handler
 	messages int
 	keptAt   time.Time
 	dirty    bool   // has a transaction that must be reset

@@ -90,7 +90,7 @@ func (p *pool) take(k poolKey) *outLeg {
 		if l == nil {
 			return nil
 		}
-		if !l.conn.hungUp() && l.quiet() == nil {
+		if l.r.Buffered() == 0 && !l.conn.stirred() || !l.conn.hungUp() && l.quiet() == nil {
 			return l
 		}
 		l.shut(false)
