@@ -28,7 +28,6 @@ type outLeg struct {
 	born     time.Time
 	story    story        // that told begins with
 	told     slog.Handler // nil before the first line
-	told     slog.Handler
 	messages int
 	keptAt   time.Time
 	dirty    bool   // has a transaction that must be reset
