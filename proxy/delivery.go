@@ -151,7 +151,7 @@ func (d *Delivery) outcome(attrs []slog.Attr, r smtpwire.Reply) []slog.Attr {
 	if d.Bytes > 0 {
 		attrs = append(attrs, slog.Int64("size", d.Bytes))
 	}
-	attrs = append(attrs, slog.Int("recipients", d.Recipients), slog.String("dsn", d.DSN), slog.String("reply", r.Quote()))
+	attrs = append(attrs, slog.Int("recipients", d.Recipients), slog.String("dsn", d.DSN), slog.String("reply", forLog(r)))
 	if d.Rejected > 0 {
 		attrs = append(attrs, slog.Int("rejected", d.Rejected))
 	}
@@ -162,6 +162,17 @@ func (d *Delivery) outcome(attrs []slog.Attr, r smtpwire.Reply) []slog.Attr {
 		attrs = append(attrs, slog.String("cause", string(d.Cause)))
 	}
 	return attrs
+}
+
+// maxLogged is more than a reply of our own has, in octets, and enough of a stranger's.
+const maxLogged = 600
+
+func forLog(r smtpwire.Reply) string {
+	s := r.String()
+	if len(s) > maxLogged {
+		s = s[:maxLogged] + "…"
+	}
+	return s
 }
 
 // phase is the time that a part of a delivery took, where there was that part.

@@ -93,7 +93,7 @@ func (s *session) reportMessage(m *message) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 5)
-	attrs = append(attrs, slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), took(m.Duration), slog.String("reply", m.reply.Quote()))
+	attrs = append(attrs, slog.Int64("size", m.Bytes), slog.Int("recipients", m.Recipients), took(m.Duration), slog.String("reply", forLog(m.reply)))
 	if m.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(m.Cause)))
 	}
