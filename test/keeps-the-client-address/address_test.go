@@ -133,6 +133,9 @@ func TestXCLIENTMissingSendsNothing(t *testing.T) {
 				Capabilities: capabilities, Reply: map[string]string{"XCLIENT": "421 4.7.0 no"},
 			})
 			edge := harness.Edge{Backend: backend.Addr, ClientAddress: "xclient"}.Start(t)
+			harness.Eventually(t, "the backend has been probed", func() bool {
+				return edge.Ready() || strings.Contains(edge.Out.String(), "does not answer as it should")
+			})
 			for _, secured := range []bool{false, true} {
 				wantNothingSent(t, edge, backend, secured)
 			}
