@@ -76,10 +76,10 @@ func TestEveryMessageIsThereOrInTheQueue(t *testing.T) {
 			}
 			g := l.Gateway()
 			g.Protocol, g.Bolt = front.protocol, filepath.Join(t.TempDir(), "state.db")
-			g.Outbound = "reuse_idle = \"0s\"" // so that every step comes with every message
+			g.Outbound = "reuse_idle = \"0s\"" // with a session for each message, every step comes with every message
 			out := g.Start(t)
 			sender := harness.NewPostfixSender(t, harness.Snippet(t, "outbound.md", front.name, 0, out.Addr),
-				"default_process_limit = 10\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s")
+				"default_process_limit = 10\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nsmtp_connection_cache_on_demand = no\nlmtp_connection_cache_on_demand = no")
 			session := sender.Open()
 			for i := range kills {
 				for n := range messages / kills {
