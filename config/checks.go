@@ -185,17 +185,23 @@ func privatePrefix(p netip.Prefix) bool {
 	return false
 }
 
+// takeAddresses takes the one address or the list of them: exactly one of both must be
+// written. what they are addresses of, and missing is what to write where there is none.
+func takeAddresses(all *[]string, one string, s *section, what, missing string) {
+	switch single, list := s.has("address"), s.has("addresses"); {
+	case single && list:
+		s.d.wrong(s.place("addresses"), "address and addresses", "Write one of them: address for one "+what+", addresses for several.")
+	case !single && !list:
+		s.d.wrong(s.at, "address is missing", missing)
+	case single && one != "":
+		*all = []string{one}
+	}
+}
+
 // checkBackend takes the one address or the list of them.
 func checkBackend(b *Backend, one string, s *section) {
 	d := s.d
-	switch single, list := s.has("address"), s.has("addresses"); {
-	case single && list:
-		d.wrong(s.place("addresses"), "address and addresses", "Write one of them: address for one mail server, addresses for several.")
-	case !single && !list:
-		d.wrong(s.at, "address is missing", `Write address = "127.0.0.1:2525", where your mail server listens.`)
-	case single && one != "":
-		b.Addresses = []string{one}
-	}
+	takeAddresses(&b.Addresses, one, s, "mail server", `Write address = "127.0.0.1:2525", where your mail server listens.`)
 	for i, address := range b.Addresses {
 		d.warnPublic(s.backendPlace(i, len(b.Addresses)), address)
 	}

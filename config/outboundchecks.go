@@ -114,14 +114,7 @@ func (d *decoder) checkImplicit(o *Outbound, s *section) {
 // starts there.
 func checkSmarthost(h *Smarthost, one string, s *section) {
 	d := s.d
-	switch single, list := s.has("address"), s.has("addresses"); {
-	case single && list:
-		d.wrong(s.place("addresses"), "address and addresses", "Write one of them: address for one server, addresses for several.")
-	case !single && !list:
-		d.wrong(s.at, "address is missing", `Write address = "smtp.example.net:587", where your provider takes mail.`)
-	case single && one != "":
-		h.Addresses = []string{one}
-	}
+	takeAddresses(&h.Addresses, one, s, "server", `Write address = "smtp.example.net:587", where your provider takes mail.`)
 	with465 := 0
 	for _, address := range h.Addresses {
 		if parseEndpoint(address).port == 465 {

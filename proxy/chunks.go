@@ -27,12 +27,9 @@ const maxChunk = 1 << 40
 // bdat answers BDAT. Its octets are data whatever becomes of the message: they
 // are always read.
 func (s *inboundSession) bdat(ctx context.Context, c smtpwire.Command) (answer, error) {
-	size, last, err := smtpwire.ParseChunk(c.Args)
-	switch {
-	case err != nil: // where the next command begins is unknown
-		return answer{}, s.refuse(CausePipelining, replySyntax)
-	case size > maxChunk:
-		return answer{}, s.refuse(CauseMessageTooBig, replyTooBig)
+	size, last, err := s.chunkSize(c)
+	if err != nil {
+		return answer{}, err
 	}
 	if s.tx.chunks == nil {
 		if r, err := s.beginChunks(ctx); err != nil {
@@ -89,6 +86,18 @@ func (s *inboundSession) discardChunk(size int64, last bool, r smtpwire.Reply) (
 		s.tx = transaction{open: s.live(), recipients: s.tx.recipients}
 	}
 	return own(r), nil
+}
+
+// chunkSize is what BDAT announces. The error ends the session: without a size nobody
+// knows where the next command begins.
+func (s *session) chunkSize(c smtpwire.Command) (size int64, last bool, err error) {
+	switch size, last, err = smtpwire.ParseChunk(c.Args); {
+	case err != nil:
+		err = s.refuse(CausePipelining, replySyntax)
+	case size > maxChunk:
+		err = s.refuse(CauseMessageTooBig, replyTooBig)
+	}
+	return size, last, err
 }
 
 // readChunk reads the octets of a chunk that nobody wants.

@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,15 +39,7 @@ type whole struct {
 }
 
 func newFailures() *failures {
-	return &failures{hosts: lruOf[hostKey, time.Time](), wholes: lruOf[string, whole](), nextClear: lruOf[hostKey, time.Time]()}
-}
-
-func lruOf[K comparable, V any]() *simplelru.LRU[K, V] {
-	l, err := simplelru.NewLRU[K, V](maxFailures, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	return l
+	return &failures{hosts: newLRU[hostKey, time.Time](maxFailures), wholes: newLRU[string, whole](maxFailures), nextClear: newLRU[hostKey, time.Time](maxFailures)}
 }
 
 func (h *host) key() hostKey { return hostKey{h.name, h.port} }
@@ -70,23 +62,13 @@ func (f *failures) noted(d *destination, last *failure) {
 // of what is asked, makes it another.
 func (d *destination) wholeKey() string {
 	key := d.domain
-	for _, h := range slices.SortedFunc(slices.Values(d.hosts), func(a, b *host) int { return compareStrings(a.name, b.name) }) {
+	for _, h := range slices.SortedFunc(slices.Values(d.hosts), func(a, b *host) int { return strings.Compare(a.name, b.name) }) {
 		key += " " + h.name + " " + h.decision.Key()
 		if h.addrs != nil { // the client's choice: it has others
 			key += " " + h.addrs[0].String()
 		}
 	}
 	return key
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // all says of a destination whose hosts have all failed a moment ago why.
@@ -165,79 +147,4 @@ func (f *failures) settled(h *host) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.nextClear.Remove(h.key())
-}
-
-// places are the connections that may be open to one destination at once.
-type places struct {
-	most int // 0: no limit
-
-	mu    sync.Mutex
-	taken map[string]*seats
-}
-
-type seats struct {
-	free  chan struct{}
-	users int // who hold one, or wait
-}
-
-func newPlaces(most int) *places { return &places{most: most, taken: make(map[string]*seats)} }
-
-// full says whether take would wait.
-func (p *places) full(destination string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.taken[destination]
-	return p.most > 0 && s != nil && len(s.free) == cap(s.free)
-}
-
-// inUse says whether there is a connection to the destination.
-func (p *places) inUse(destination string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.taken[destination] != nil
-}
-
-// wanted says whether somebody waits for a place.
-func (p *places) wanted(destination string) bool {
-	if p.most <= 0 {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.taken[destination]
-	return s != nil && s.users > cap(s.free)
-}
-
-// take waits for a place until ctx ends.
-func (p *places) take(ctx context.Context, destination string) (release func(), ok bool) {
-	p.mu.Lock()
-	s := p.taken[destination]
-	if s == nil {
-		s = &seats{free: make(chan struct{}, max(p.most, 0))}
-		p.taken[destination] = s
-	}
-	s.users++
-	p.mu.Unlock()
-	leave := func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if s.users--; s.users == 0 {
-			delete(p.taken, destination)
-		}
-	}
-	if p.most <= 0 {
-		return leave, true
-	}
-	select {
-	case s.free <- struct{}{}:
-		return func() { <-s.free; leave() }, true
-	default:
-	}
-	select {
-	case s.free <- struct{}{}:
-		return func() { <-s.free; leave() }, true
-	case <-ctx.Done():
-		leave()
-		return nil, false
-	}
 }

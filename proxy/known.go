@@ -35,11 +35,7 @@ const (
 )
 
 func newKnownHosts() *knownHosts {
-	lru, err := simplelru.NewLRU[string, exchangersAt](maxKnown, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	return &knownHosts{byName: lru}
+	return &knownHosts{byName: newLRU[string, exchangersAt](maxKnown)}
 }
 
 // namesOf gives the exchangers of a domain with every address that was seen within

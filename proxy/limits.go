@@ -49,11 +49,16 @@ type clients struct {
 const maxRates = 16384
 
 func newClients() *clients {
-	lru, err := simplelru.NewLRU[netip.Addr, *rate.Limiter](maxRates, nil)
+	return &clients{open: make(map[netip.Addr]int), rates: newLRU[netip.Addr, *rate.Limiter](maxRates)}
+}
+
+// newLRU makes a bounded map that forgets what was not used for longest.
+func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
+	l, err := simplelru.NewLRU[K, V](size, nil)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &clients{open: make(map[netip.Addr]int), rates: lru}
+	return l
 }
 
 // network is what a client is counted as.

@@ -174,7 +174,7 @@ func (s *outboundSession) reset() {
 // abandonAll is reset for a transaction that was not finished: deliveries that had
 // begun are reported.
 func (s *outboundSession) abandonAll(why Cause) {
-	if ch := s.chunks; ch != nil && !ch.dead {
+	if ch := s.chunks; ch != nil && ch.refusal.Code == 0 {
 		ch.msg.Bytes, ch.msg.Cause = ch.body.Size(), why
 		s.reportMessage(ch.msg)
 	}

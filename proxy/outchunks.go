@@ -13,27 +13,23 @@ type outChunks struct {
 	to      []*parcel
 	w       *smtpwire.Writer
 	msg     *message
-	dead    bool           // refused: the rest is read and thrown away
-	refusal smtpwire.Reply // then
+	refusal smtpwire.Reply // when it is set, the rest is read and thrown away
 	begun   bool           // the first octets are on their way
 }
 
 // bdat answers BDAT. Its octets are data whatever becomes of the message: they are
 // always read (RFC 3030, 2).
 func (s *outboundSession) bdat(ctx context.Context, c smtpwire.Command) (answer, error) {
-	size, last, err := smtpwire.ParseChunk(c.Args)
-	switch {
-	case err != nil: // where the next command begins is unknown
-		return answer{}, s.refuse(CausePipelining, replySyntax)
-	case size > maxChunk:
-		return answer{}, s.refuse(CauseMessageTooBig, replyTooBig)
+	size, last, err := s.chunkSize(c)
+	if err != nil {
+		return answer{}, err
 	}
 	if s.chunks == nil {
 		if r := s.beginChunks(ctx); r.Code != 0 {
 			return answer{}, s.discardChunk(size, last, r)
 		}
 	}
-	if s.chunks.dead {
+	if s.chunks.refusal.Code != 0 {
 		return answer{}, s.discardChunk(size, last, s.chunks.refusal)
 	}
 	return answer{}, s.stuffChunk(size, last)
@@ -47,7 +43,7 @@ func (s *outboundSession) beginChunks(ctx context.Context) smtpwire.Reply {
 	}
 	to, refusal := s.askData()
 	if refusal.Code != 0 {
-		s.chunks = &outChunks{dead: true, refusal: refusal}
+		s.chunks = &outChunks{refusal: refusal}
 		return refusal
 	}
 	s.chunks = &outChunks{body: s.newBody(to), to: to, w: s.writerTo(to), msg: s.beginMessage(ctx, len(s.rcpts))}
@@ -113,7 +109,7 @@ func (s *outboundSession) endEarly(ch *outChunks, bad error) error {
 	ch.msg.Bytes, ch.msg.reply, ch.msg.Code, ch.msg.Cause = ch.body.Size(), r, r.Code, cause
 	s.dropAll(r, cause, ch.msg.Bytes)
 	s.reportMessage(ch.msg)
-	s.chunks = &outChunks{dead: true, refusal: r}
+	s.chunks = &outChunks{refusal: r}
 	s.say(r)
 	return nil
 }

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
+	"postern/smtpwire"
 	"postern/tls/policy"
 )
 
@@ -72,4 +74,76 @@ const (
 // because TLS failed is for the message that it was made for (SEM 30).
 func (l *outLeg) worn() bool {
 	return l.messages >= maxMessages || time.Since(l.born) >= maxAge || l.clear != "" && l.clear != clearNotOffered
+}
+
+// command is one that is said to a server. took gets the reply, which is valid for the
+// moment, and says whether to go on.
+type command struct {
+	verb smtpwire.Verb
+	line []byte
+	took func(smtpwire.Reply) bool
+}
+
+// commandsAtOnce bounds what is sent before replies are read: both sides would block
+// on each other when the buffers between them are full.
+const commandsAtOnce = 100
+
+// converse says commands, many at once where the server takes that, and reads their
+// replies. After an error nobody knows where the server is.
+func (l *outLeg) converse(until time.Time, commands []command) error {
+	window := 1
+	if l.pipelining() {
+		window = commandsAtOnce
+	}
+	for goOn := true; goOn && len(commands) > 0; {
+		group := commands[:min(window, len(commands))]
+		commands = commands[len(group):]
+		for _, c := range group {
+			l.w.Line(c.line)
+		}
+		l.conn.within(l.g.o.Timeouts.Command, until)
+		l.w.Flush() // a failure shows when the reply is read, and there may be one
+		for _, c := range group {
+			l.conn.within(l.g.o.Timeouts.Command, until)
+			r, err := l.reply()
+			if err == nil && !expected(c.verb, r) {
+				err = smtpwire.ErrReplySyntax
+			}
+			if err != nil {
+				return err
+			}
+			goOn = c.took(r) && goOn
+			if r.Code == 421 {
+				return farewell{r.Bounded(maxRelayed)}
+			}
+		}
+	}
+	return nil
+}
+
+// gone is why a leg is no more: what the server said last, or the error.
+func (l *outLeg) gone(err error) *failure {
+	text := "the connection was lost: " + plainly(err)
+	if said := (farewell{}); errors.As(err, &said) {
+		text = said.Error()
+	}
+	return failing(CauseUpstreamGone, 451, "4.4.2", l.where()+": "+text, err)
+}
+
+// farewell is the end of a connection that the server announced: nothing comes behind
+// a 421 (RFC 5321, 3.8).
+type farewell struct{ reply smtpwire.Reply }
+
+func (f farewell) Error() string { return "it closed the connection: " + f.reply.String() }
+
+// where names the server in a reply.
+func (l *outLeg) where() string { return l.host.name }
+
+// notAs421 keeps a server's 421 from the client, which would leave all destinations
+// alone for a while because of one (SEM 20).
+func (l *outLeg) notAs421(r smtpwire.Reply) smtpwire.Reply {
+	if r.Code != 421 {
+		return r
+	}
+	return l.gone(farewell{r}).reply
 }

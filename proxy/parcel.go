@@ -24,9 +24,8 @@ type parcel struct {
 	rejection smtpwire.Reply // of the first of them
 	moving    bool           // octets of the message may be on their way: only closing takes it back
 	clean     bool           // the message was answered: the leg can take another
-	started   time.Time
-	took      time.Duration // for the last block of a message to several
-	late      time.Duration // by which it has held up the others
+	took      time.Duration  // for the last block of a message to several
+	late      time.Duration  // by which it has held up the others
 	message
 }
 
@@ -63,7 +62,7 @@ func (p *parcel) offer(ctx context.Context, batch []*recipient) {
 			p.noServer(batch, err)
 			return
 		}
-		p.leg, p.started = leg, time.Now()
+		p.leg = leg
 		leg.cut(ctx)
 		switch p.envelope(batch) {
 		case envelopeTaken, envelopeRefused:
@@ -162,24 +161,6 @@ func (p *parcel) brokenOff(batch []*recipient, err error) verdictOnEnvelope {
 	return envelopeNotHere
 }
 
-// gone is why a leg is no more: what the server said last, or the error.
-func (l *outLeg) gone(err error) *failure {
-	text := "the connection was lost: " + plainly(err)
-	if said := (farewell{}); errors.As(err, &said) {
-		text = said.Error()
-	}
-	return failing(CauseUpstreamGone, 451, "4.4.2", l.where()+": "+text, err)
-}
-
-// farewell is the end of a connection that the server announced: nothing comes behind
-// a 421 (RFC 5321, 3.8).
-type farewell struct{ reply smtpwire.Reply }
-
-func (f farewell) Error() string { return "it closed the connection: " + f.reply.String() }
-
-// where names the server in a reply.
-func (l *outLeg) where() string { return l.host.name }
-
 // notHere is a server that does not take the envelope now. On a connection that was
 // kept, it may be the connection that it has had enough of, whatever it calls that
 // (SEM 23): a fresh one tells.
@@ -195,7 +176,7 @@ func (p *parcel) notHere(batch []*recipient, mailed, first smtpwire.Reply) verdi
 		return envelopeStale
 	}
 	p.report(said, CauseUpstreamReply)
-	p.search.refused(leg, said)
+	p.search.refused(said)
 	return envelopeNotHere
 }
 
@@ -220,8 +201,7 @@ func (p *parcel) carried(q smtpwire.Param, known map[string]param) (bool, smtpwi
 	case q.Is("SMTPUTF8") && !caps.Has("SMTPUTF8"):
 		return false, smtpwire.NewReply(553, "5.6.7", where+": SMTPUTF8 is not supported by the server")
 	}
-	drop, refusal := carried(q, known, caps)
-	return drop, refusal
+	return carried(q, known, caps)
 }
 
 // tellDropped notes in the log that a promise of DSN ends here (RFC 3461, 5.2.1).
@@ -297,51 +277,6 @@ func (p *parcel) exchange(mail []byte, lines [][]byte, asked []*recipient) (mail
 }
 
 var resetLine = []byte("RSET")
-
-// command is one that is said to a server. took gets the reply, which is valid for the
-// moment, and says whether to go on.
-type command struct {
-	verb smtpwire.Verb
-	line []byte
-	took func(smtpwire.Reply) bool
-}
-
-// commandsAtOnce bounds what is sent before replies are read: both sides would block
-// on each other when the buffers between them are full.
-const commandsAtOnce = 100
-
-// converse says commands, many at once where the server takes that, and reads their
-// replies. After an error nobody knows where the server is.
-func (l *outLeg) converse(until time.Time, commands []command) error {
-	window := 1
-	if l.pipelining() {
-		window = commandsAtOnce
-	}
-	for goOn := true; goOn && len(commands) > 0; {
-		group := commands[:min(window, len(commands))]
-		commands = commands[len(group):]
-		for _, c := range group {
-			l.w.Line(c.line)
-		}
-		l.conn.within(l.g.o.Timeouts.Command, until)
-		l.w.Flush() // a failure shows when the reply is read, and there may be one
-		for _, c := range group {
-			l.conn.within(l.g.o.Timeouts.Command, until)
-			r, err := l.reply()
-			if err == nil && !expected(c.verb, r) {
-				err = smtpwire.ErrReplySyntax
-			}
-			if err != nil {
-				return err
-			}
-			goOn = c.took(r) && goOn
-			if r.Code == 421 {
-				return farewell{r.Bounded(maxRelayed)}
-			}
-		}
-	}
-	return nil
-}
 
 // needsTLS keeps a server's demand for TLS from bouncing a message that goes in clear
 // only because TLS failed (SEM 29).

@@ -132,9 +132,7 @@ func (p *pool) expire() {
 		p.sweep = time.AfterFunc(max(p.idle/4, 10*time.Millisecond), p.expire)
 	}
 	p.mu.Unlock()
-	for _, l := range over {
-		l.shut(true)
-	}
+	takeLeave(over)
 }
 
 // endOne ends a connection to a destination that is not in use, to make room.
@@ -167,9 +165,13 @@ func (p *pool) endAll() {
 	p.kept, p.count = make(map[poolKey][]*outLeg), 0
 	p.mu.Unlock()
 	for _, legs := range all {
-		for _, l := range legs {
-			l.shut(true)
-		}
+		takeLeave(legs)
+	}
+}
+
+func takeLeave(legs []*outLeg) {
+	for _, l := range legs {
+		l.shut(true)
 	}
 }
 
@@ -184,25 +186,17 @@ func (p *pool) ended(session string) {
 	}
 	delete(p.ofSession, session)
 	p.mu.Unlock()
-	for _, l := range over {
-		l.shut(true)
-	}
+	takeLeave(over)
 }
 
-// close ends everything.
+// close ends everything, and keeps nothing from now on.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
-	all := p.kept
-	p.kept, p.count = make(map[poolKey][]*outLeg), 0
 	if p.sweep != nil {
 		p.sweep.Stop()
 		p.sweep = nil
 	}
 	p.mu.Unlock()
-	for _, legs := range all {
-		for _, l := range legs {
-			l.shut(true)
-		}
-	}
+	p.endAll()
 }

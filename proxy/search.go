@@ -169,7 +169,7 @@ func (t *search) again() { t.fresh = true }
 
 // refused notes that a server was reached and did not take the message, not because
 // of what the message is: the next one may (SEM 19).
-func (t *search) refused(l *outLeg, r smtpwire.Reply) {
+func (t *search) refused(r smtpwire.Reply) {
 	t.last = &failure{reply: r.Clone(), cause: CauseUpstreamReply}
 	t.greeted++
 	t.up = true
@@ -203,7 +203,7 @@ func (t *search) outOfTime() *failure {
 
 // attempt connects to one address, as often as SEM 28 and 29 allow.
 func (t *search) attempt(ctx context.Context, h *host, addr netip.Addr) (*outLeg, error) {
-	release, f := t.place(ctx, h)
+	release, f := t.place(ctx)
 	if f != nil {
 		t.fail(h, f)
 		t.order = nil // every other host would meet the same limit
@@ -262,7 +262,7 @@ func (t *search) half() time.Time {
 }
 
 // place waits for a place among the connections to the destination.
-func (t *search) place(ctx context.Context, h *host) (func(), *failure) {
+func (t *search) place(ctx context.Context) (func(), *failure) {
 	until := t.who.until
 	if soon := time.Now().Add(placePatience); t.who.several && soon.Before(until) {
 		until = soon

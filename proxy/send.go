@@ -146,15 +146,6 @@ func (p *parcel) drop() {
 	}
 }
 
-// notAs421 keeps a server's 421 from the client, which would leave all destinations
-// alone for a while because of one (SEM 20).
-func (l *outLeg) notAs421(r smtpwire.Reply) smtpwire.Reply {
-	if r.Code != 421 {
-		return r
-	}
-	return l.gone(farewell{r}).reply
-}
-
 // newBody makes the Body of a message. Its end is not written to a server that has
 // spoken already: what it said would be taken for the answer.
 func (s *outboundSession) newBody(to []*parcel) *smtpwire.Body {

@@ -97,12 +97,10 @@ func (s *outboundSession) otherDestination(r *recipient) {
 func (s *outboundSession) parcelFor(ctx context.Context, domain string) (*parcel, *failure) {
 	g := s.out.Gateway
 	bundle := g.bundle(domain)
-	for _, p := range s.parcels {
-		if p.bundle == bundle {
-			return p, nil
-		}
+	if p := s.parcelOf(bundle); p != nil {
+		return p, nil
 	}
-	p := s.newParcel(bundle)
+	p := &parcel{s: s, bundle: bundle}
 	if f := p.find(ctx, domain); f != nil {
 		return nil, f
 	}
@@ -145,15 +143,10 @@ func (s *outboundSession) spread(ctx context.Context, asked []*recipient) {
 
 // bundled is the part of the transaction for a bundle, or nil when there are too many.
 func (s *outboundSession) bundled(bundle string) *parcel {
-	for _, p := range s.parcels {
-		if p.bundle == bundle {
-			return p
-		}
+	if p := s.parcelOf(bundle); p != nil || len(s.parcels) >= maxDestinations {
+		return p
 	}
-	if len(s.parcels) >= maxDestinations {
-		return nil
-	}
-	p := s.newParcel(bundle)
+	p := &parcel{s: s, bundle: bundle}
 	s.parcels = append(s.parcels, p)
 	return p
 }
@@ -162,8 +155,14 @@ func (s *outboundSession) bundled(bundle string) *parcel {
 // taken (RFC 5321, 4.5.3.1.8).
 const maxDestinations = 100
 
-func (s *outboundSession) newParcel(bundle string) *parcel {
-	return &parcel{s: s, bundle: bundle}
+// parcelOf is the part that was begun for a bundle, or nil.
+func (s *outboundSession) parcelOf(bundle string) *parcel {
+	for _, p := range s.parcels {
+		if p.bundle == bundle {
+			return p
+		}
+	}
+	return nil
 }
 
 // findAndOffer is offer for a part whose destination may not be known yet.
