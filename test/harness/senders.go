@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Sender is a real mail server that takes mail from the test and sends it to
@@ -222,9 +223,24 @@ type Submission struct{ c *Client }
 // Open begins one.
 func (s *Sender) Open() *Submission {
 	s.t.Helper()
+	Eventually(s.t, "the sender takes messages", s.greets)
 	c := Dial(s.t, s.Addr)
 	c.Cmd("EHLO mua.test", 250)
 	return &Submission{c}
+}
+
+// greets says whether the mail server greets with 220: one that listens already, while its
+// other daemons are still starting, may say 421.
+func (s *Sender) greets() bool {
+	c, err := net.DialTimeout("tcp", s.Addr, Deadline)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	code := make([]byte, 3)
+	c.SetDeadline(time.Now().Add(Deadline))
+	_, err = io.ReadFull(c, code)
+	return err == nil && string(code) == "220"
 }
 
 // Message hands over one message from a@client.test.
