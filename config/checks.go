@@ -37,6 +37,7 @@ func (d *decoder) checkFile(c *Config, s *section) {
 	for _, src := range d.outbounds {
 		c.Outbounds = append(c.Outbounds, src.out)
 	}
+	d.checkDNSSEC(c)
 	d.checkUnused(c)
 	d.checkListens(c, s)
 }

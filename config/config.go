@@ -50,7 +50,10 @@ type State struct {
 
 // Resolver says who is asked for DNS answers.
 type Resolver struct {
-	Servers []string // "address:port"; empty = the system's
+	Servers       []string // "address:port" or "tls://host:port"; empty = the system's
+	DNSSEC        string   // validate | trust-ad | off
+	DNSSECWritten bool     // false: DNSSEC is the default (SEM 27)
+	TrustAnchors  string   // absolute path of a file; empty = the keys of the root
 }
 
 // Certificate is one source of a certificate and its key: two files, or names
@@ -80,6 +83,7 @@ type Log struct {
 func Default() *Config {
 	return &Config{
 		Hostname: systemHostname(),
+		Resolver: Resolver{DNSSEC: "validate"},
 		State:    State{Kind: "bolt", Path: defaultStatePath()},
 		Log:      Log{Format: "text", Level: slog.LevelInfo},
 	}

@@ -59,7 +59,7 @@ func TestEveryWrittenValueArrives(t *testing.T) {
 	want := &Config{
 		Hostname: "[192.0.2.1]",
 		State:    State{Kind: "memory", Written: true},
-		Resolver: Resolver{Servers: []string{"127.0.0.1:53", "[::1]:5353"}},
+		Resolver: Resolver{Servers: []string{"127.0.0.1:53", "[::1]:5353"}, DNSSEC: "validate", DNSSECWritten: true, TrustAnchors: "/etc/postern/root.key"},
 		Certificates: []Certificate{
 			{Name: "rsa", CertFile: "/etc/postern/tls/rsa.pem", KeyFile: "/etc/postern/rsa.key"},
 			{Name: "ec", SelfSigned: []string{"localhost", "192.0.2.1"}},

@@ -23,7 +23,7 @@ var (
 	placesToEdit    = regexp.MustCompile(`EDIT ([0-9]):`)
 	equalEmptyLists = cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})}
 	// A default that is written is the default, and known to be written.
-	ignoreWhatIsLeft = cmp.Options{cmpopts.IgnoreFields(Config{}, "Warnings"), cmpopts.IgnoreFields(Outbound{}, "FromWritten", "Place")}
+	ignoreWhatIsLeft = cmp.Options{cmpopts.IgnoreFields(Config{}, "Warnings"), cmpopts.IgnoreFields(Outbound{}, "FromWritten", "Place"), cmpopts.IgnoreFields(Resolver{}, "DNSSECWritten")}
 )
 
 // comment is a commented setting of the example: one line, or a whole block.

@@ -177,25 +177,3 @@ func (k dialled) parse(v value, text string) (string, bool) {
 	}
 	return strings.ToLower(text), true
 }
-
-// resolverServers is a list of DNS servers by address; the port is 53 where
-// none is written.
-func resolverServers(name string, target *[]string) field {
-	return field{name: name, read: func(v value) { *target = each(v, "", parseResolver) }}
-}
-
-func parseResolver(v value, text string) (string, bool) {
-	if strings.Contains(text, "://") {
-		v.wrong("not available yet: "+quote(text), sentence(notYet("DNS over TLS", `write an address, as in "127.0.0.1:53"`)))
-		return "", false
-	}
-	if a, err := netip.ParseAddr(text); err == nil {
-		return net.JoinHostPort(a.String(), "53"), true
-	}
-	a, err := netip.ParseAddrPort(text)
-	if err != nil || a.Port() == 0 || a.Addr().IsUnspecified() {
-		v.wrong("not the address of a DNS server: "+quote(text), `Write an IP address with its port, as in "127.0.0.1:53": a name could not be looked up yet.`)
-		return "", false
-	}
-	return a.String(), true
-}

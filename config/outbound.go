@@ -18,12 +18,13 @@ type Outbound struct {
 	Protocol      string         // smtp | lmtp: what is spoken with the clients
 	Route         string         // mx | original | smarthost
 	MXPort        int            // TCP port of route mx
-	Level         string         // auto | none | may | encrypt | fingerprint | verify | secure
+	Level         string         // auto | none | may | encrypt | fingerprint | verify | secure | dane | dane-only
 	Match         []string       // hostname, nexthop, dot-nexthop, a name or a ".parent"; empty = Postfix's for the level
 	Fingerprints  []string       // as in Destination
 	Grade         string         // modern | intermediate | mail | legacy
 	TrustedRoots  string         // "system", or the absolute path of a PEM file
 	Place         string         // where the level is written, or the block: "config.hcl:12"
+	MTASTS        bool           // at level auto, MTA-STS policies count (RFC 8461)
 	Fallback      string         // same-session | next-session | never (SEM 29)
 	Skip          Skip
 	Remember      string // enforce | observe | off (SEM 32)
@@ -90,7 +91,7 @@ type Skip struct {
 func DefaultOutbound(name string) Outbound {
 	return Outbound{
 		Name: name, From: loopback(), Protocol: "smtp", Route: "mx", MXPort: 25,
-		Level: "auto", Grade: "mail", TrustedRoots: "system",
+		Level: "auto", Grade: "mail", TrustedRoots: "system", MTASTS: true,
 		Fallback: "same-session", Skip: Skip{Hold: time.Hour, Max: 24 * time.Hour},
 		Remember:      "enforce",
 		RememberAfter: RememberAfter{Sessions: 3, Age: 24 * time.Hour, Expire: 30 * 24 * time.Hour, Grace: 14 * 24 * time.Hour},

@@ -70,7 +70,7 @@ func TestWhatIsNotWrittenInAnOutboundHasItsDefault(t *testing.T) {
 	c := parse(t, "hostname = \"mx1.example.org\"\noutbound \"egress\" {\n listen = [\"127.0.0.1:10025\"]\n}")
 	want := Outbound{
 		Name: "egress", Listen: []string{"127.0.0.1:10025"}, From: prefixList("127.0.0.0/8", "::1/128"),
-		Protocol: "smtp", Route: "mx", MXPort: 25, Level: "auto", Grade: "mail", TrustedRoots: "system", Place: "config.hcl:2",
+		Protocol: "smtp", Route: "mx", MXPort: 25, Level: "auto", Grade: "mail", TrustedRoots: "system", Place: "config.hcl:2", MTASTS: true,
 		Fallback: "same-session", Skip: Skip{Hold: time.Hour, Max: 24 * time.Hour}, Remember: "enforce",
 		RememberAfter: RememberAfter{Sessions: 3, Age: 24 * time.Hour, Expire: 720 * time.Hour, Grace: 336 * time.Hour},
 		EightBit:      "pass", BareNewline: "normalize", AddressFamily: "any",

@@ -176,11 +176,14 @@ func notLoopback(p netip.Prefix) bool {
 
 // checkEffect warns of what the rest of the outbound makes meaningless.
 func checkEffect(o *Outbound, s *section) {
-	if s.ok("fallback") && !someAt(o, "auto", "may") {
-		s.attrs["fallback"].warn("without effect", "It is about level may, and no destination here has it: mail for a level above it waits until TLS is as asked for. Remove the line.")
+	if s.ok("fallback") && !someAt(o, "auto", "may", "dane") {
+		s.attrs["fallback"].warn("without effect", "It is about connections that may go without TLS, and no destination here has it: mail for a level above it waits until TLS is as asked for. Remove the line.")
 	}
 	if s.ok("remember") && !someAt(o, "auto") {
 		s.attrs["remember"].warn("without effect", `It is about level = "auto", and no destination here has it: remove the line.`)
+	}
+	if s.ok("mta_sts") && o.MTASTS && !someAt(o, "auto") {
+		s.attrs["mta_sts"].warn("without effect", `It is about level = "auto", and no destination here has it: remove the line.`)
 	}
 	if b := s.blocks["remember_after"]; b != nil && o.Remember == "off" {
 		s.d.warn(b.at, "remember_after without effect", `This outbound has remember = "off": remove the block.`)

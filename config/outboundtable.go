@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 )
 
 const outboundHelp = `outbound "egress" {
@@ -45,7 +44,7 @@ func (src *outboundSource) table(d *decoder) table {
 		port("mx_port", &o.MXPort),
 		choice("fallback", &o.Fallback, "same-session", "next-session", "never"),
 		choice("remember", &o.Remember, "enforce", "observe", "off"),
-		onlyFalse("mta_sts", notYet("MTA-STS", "write mta_sts = false, or remove the line")),
+		boolean("mta_sts", &o.MTASTS),
 		hostname("ehlo", &o.EHLO),
 		choice("eight_bit", &o.EightBit, "pass", "refuse"),
 		boolean("dsn", &o.DSN),
@@ -75,13 +74,8 @@ func (src *outboundSource) table(d *decoder) table {
 // securityFields are how safe a destination must be, in an outbound and in a
 // destination alike.
 func securityFields(level *string, match, fingerprints *[]string, g, roots *string) []field {
-	later := func(word string) string {
-		return notYet("level "+quote(word), `write "auto", or "verify" for a destination whose certificate public authorities vouch for`)
-	}
 	return []field{
-		choice("level", level, "auto", "none", "may", "encrypt", "fingerprint", "verify", "secure").
-			later("dane", later("dane")).
-			later("dane-only", later("dane-only")),
+		choice("level", level, "auto", "none", "may", "encrypt", "fingerprint", "verify", "secure", "dane", "dane-only"),
 		matches("match", match),
 		fingerprintList("fingerprints", fingerprints),
 		choice("grade", g, "modern", "intermediate", "mail", "legacy"),
@@ -167,15 +161,6 @@ func port(name string, target *int) field {
 		}
 	}
 	return f
-}
-
-// onlyFalse is a boolean whose true is for a later version.
-func onlyFalse(name, why string) field {
-	return field{name: name, read: func(v value) {
-		if b, err := convert.Convert(v.val, cty.Bool); err != nil || !b.RawEquals(cty.False) {
-			v.wrong("not available yet", sentence(why))
-		}
-	}}
 }
 
 // sourceAddress is one address, or a list with one of each family.

@@ -71,14 +71,6 @@ func (c *Config) table(d *decoder) table {
 	}
 }
 
-func (r *Resolver) table() table {
-	return table{fields: []field{
-		resolverServers("servers", &r.Servers),
-		refused("dnssec", notYet("DNSSEC", "remove the line")),
-		refused("trust_anchors", notYet("DNSSEC", "remove the line")),
-	}}
-}
-
 func (l *Log) table() table {
 	return table{fields: []field{
 		choice("format", &l.Format, "text", "json"),

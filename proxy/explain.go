@@ -21,16 +21,19 @@ type Explanation struct {
 // HostExplanation is one server of a destination, in the order in which they are
 // tried.
 type HostExplanation struct {
-	Name         string
-	Port         uint16
-	Preference   uint16
-	Implicit     bool // TLS from the first octet
-	Addresses    []netip.Addr
-	AddressError error
-	Decision     *policy.Decision
-	Standing     peers.Standing
-	Failed       bool // it could not be used a moment ago, and is tried last
-	Own          bool // one of its addresses is an outbound of ours (SEM 24)
+	Name       string
+	Port       uint16
+	Preference uint16
+	Implicit   bool // TLS from the first octet
+	// MXSecurity is that of the MX records, "secure" for one; MXWhy, why. Both are empty
+	// where no MX record led to the host.
+	MXSecurity, MXWhy string
+	Addresses         []netip.Addr
+	AddressError      error
+	Decision          *policy.Decision
+	Standing          peers.Standing
+	Failed            bool // it could not be used a moment ago, and is tried last
+	Own               bool // one of its addresses is an outbound of ours (SEM 24)
 }
 
 // Explain finds out where mail for a domain goes and what is asked of each server, by
@@ -65,14 +68,13 @@ func (g *Gateway) wouldRoute(ctx context.Context, domain string) (*destination, 
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range hosts {
-		h.decision = g.o.Policy.Decide(ctx, domain, h.name, h.port)
-	}
+	g.decide(ctx, domain, hosts)
 	return &destination{domain: domain, hosts: hosts}, nil
 }
 
 func (g *Gateway) explainHost(ctx context.Context, h *host) HostExplanation {
 	x := HostExplanation{Name: h.name, Port: h.port, Preference: h.rank, Implicit: h.implicit, Decision: h.decision,
+		MXSecurity: h.mx.security, MXWhy: h.mx.why,
 		Standing: g.o.Peers.Standing(h.peer()), Failed: g.failed.recently(h)}
 	x.Addresses, x.AddressError = g.addresses(ctx, h)
 	for _, a := range x.Addresses {

@@ -37,6 +37,10 @@ type world struct {
 	dialled []netip.AddrPort
 	asked   int
 	last    byte
+
+	security  resolve.Security // of all MX answers, with the next two
+	implicit  bool
+	canonical string
 }
 
 func newWorld(t testing.TB) *world {
@@ -83,7 +87,7 @@ func (w *world) MX(_ context.Context, domain string) (resolve.MXAnswer, error) {
 	if !ok {
 		return resolve.MXAnswer{}, resolve.ErrNoDomain
 	}
-	return resolve.MXAnswer{Hosts: append([]resolve.MX(nil), all...)}, nil
+	return resolve.MXAnswer{Hosts: append([]resolve.MX(nil), all...), Security: w.security, Implicit: w.implicit, Canonical: w.canonical}, nil
 }
 
 // Addresses implements Resolver.
@@ -170,6 +174,8 @@ type layout struct {
 	rules    []policy.Rule
 	own      policy.Rule
 	remember policy.Remember
+	dane     policy.DANE
+	sts      policy.STS
 	// redirected stands in for what the kernel says of a connection; nil: it is asked.
 	redirected func(Accepted, *conn) (netip.AddrPort, bool)
 }
@@ -215,7 +221,7 @@ func makeEgress(t testing.TB, w *world, change ...func(*layout)) *egress {
 	}
 	out := e.memory.Outbound(peers.DefaultRules())
 	p.gateway.Peers = out
-	p.gateway.Policy = policy.New(policy.Options{Default: p.own, Rules: p.rules, Remember: p.remember, Grace: policy.DefaultGrace, Memory: remembered{out}, Now: e.clock.now})
+	p.gateway.Policy = policy.New(policy.Options{Default: p.own, Rules: p.rules, Remember: p.remember, Grace: policy.DefaultGrace, Memory: remembered{out}, DANE: p.dane, STS: p.sts, Now: e.clock.now})
 	e.g = NewGateway(p.gateway)
 	if e.g.dialTCP = w.dial; p.redirected != nil {
 		e.g.redirectedTo = p.redirected

@@ -21,9 +21,14 @@ type knownHosts struct {
 
 // exchangersAt are the exchangers of a domain, and where they were.
 type exchangersAt struct {
-	hosts []string // as of the last look
-	at    map[netip.Addr]string
-	seen  map[netip.Addr]time.Time
+	hosts []knownHost // as of the last look
+	at    map[netip.Addr]knownHost
+}
+
+type knownHost struct {
+	name string
+	mx   mxAnswer
+	seen time.Time
 }
 
 // maxKnown bounds the domains that are remembered, knownFor the time.
@@ -42,10 +47,11 @@ func newKnownHosts() *knownHosts {
 // 24 hours. Where the DNS fails, what was seen before comes back with the error.
 func (k *knownHosts) namesOf(ctx context.Context, g *Gateway, domain string) (exchangersAt, error) {
 	now := time.Now()
-	found := exchangersAt{at: map[netip.Addr]string{}, seen: map[netip.Addr]time.Time{}}
+	found := exchangersAt{at: map[netip.Addr]knownHost{}}
 	hosts, err := g.exchangers(ctx, domain)
 	for i, h := range hosts {
-		found.hosts = append(found.hosts, h.name)
+		known := knownHost{h.name, h.mx, now}
+		found.hosts = append(found.hosts, known)
 		if i >= maxKnownHosts {
 			continue
 		}
@@ -54,15 +60,15 @@ func (k *knownHosts) namesOf(ctx context.Context, g *Gateway, domain string) (ex
 			continue // another host may have the address; if none has, it is not known
 		}
 		for _, a := range answer.Addrs {
-			found.at[a.Unmap()], found.seen[a.Unmap()] = h.name, now
+			found.at[a.Unmap()] = known
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	old, _ := k.byName.Get(domain)
-	for a, name := range old.at {
-		if _, again := found.at[a]; !again && now.Sub(old.seen[a]) < knownFor {
-			found.at[a], found.seen[a] = name, old.seen[a]
+	for a, before := range old.at {
+		if _, again := found.at[a]; !again && now.Sub(before.seen) < knownFor {
+			found.at[a] = before
 		}
 	}
 	if err == nil {

@@ -29,6 +29,7 @@ type host struct {
 	port     uint16
 	implicit bool
 	rank     uint16
+	mx       mxAnswer     // that led to it
 	addrs    []netip.Addr // known beforehand; nil: the DNS is asked
 	decision *policy.Decision
 	// block is what an operator has to write who wants mail to go there all the
@@ -93,9 +94,7 @@ func (g *Gateway) route(ctx context.Context, domain string, original netip.AddrP
 		return nil, err
 	}
 	d := &destination{key: domain, domain: domain, hosts: hosts}
-	for _, h := range d.hosts {
-		h.decision = g.o.Policy.Decide(ctx, domain, h.name, h.port)
-	}
+	g.decide(ctx, domain, hosts)
 	return d, nil
 }
 
@@ -111,7 +110,7 @@ func (g *Gateway) exchangers(ctx context.Context, domain string) ([]*host, error
 	}
 	hosts := make([]*host, 0, len(answer.Hosts))
 	for _, mx := range answer.Hosts {
-		hosts = append(hosts, &host{name: mx.Host, port: g.o.MXPort, rank: mx.Preference})
+		hosts = append(hosts, &host{name: mx.Host, port: g.o.MXPort, rank: mx.Preference, mx: answered(answer)})
 	}
 	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 	slices.SortStableFunc(hosts, func(a, b *host) int { return int(a.rank) - int(b.rank) })
@@ -132,11 +131,11 @@ func notRouted(domain string, err error) *failure {
 func (g *Gateway) routeSmarthost(ctx context.Context) *destination {
 	d := &destination{}
 	for i, s := range g.o.Smarthosts {
-		h := &host{name: s.Host, port: s.Port, implicit: s.Implicit, rank: uint16(i)}
+		h := &host{name: s.Host, port: s.Port, implicit: s.Implicit, rank: uint16(i), mx: named}
 		if a, err := netip.ParseAddr(s.Host); err == nil {
 			h.addrs = []netip.Addr{a.Unmap()}
 		}
-		h.decision = g.o.Policy.Decide(ctx, s.Host, s.Host, s.Port)
+		h.decision = g.o.Policy.DecideMX(ctx, h.input(s.Host))
 		d.hosts = append(d.hosts, h)
 	}
 	d.domain = d.hosts[0].name
@@ -159,18 +158,18 @@ func (g *Gateway) routeOriginal(ctx context.Context, domain string, to netip.Add
 // decideOriginal is the order of SEM 16.
 func (g *Gateway) decideOriginal(ctx context.Context, domain string, h *host) (*policy.Decision, error) {
 	rule := g.o.Policy.ForAddress(h.addrs[0])
-	byRule := func() *policy.Decision { return g.o.Policy.DecideByRule(rule, domain, h.name, h.port) }
+	byRule := func() *policy.Decision { return g.o.Policy.DecideByRule(ctx, rule, h.input(domain)) }
 	_, isLiteral := literal(domain)
 	if domain == "" || isLiteral || !g.o.Policy.NeedsHost(domain) {
 		if rule != nil {
 			return byRule(), nil
 		}
-		return g.o.Policy.Decide(ctx, domain, h.name, h.port), nil
+		return g.o.Policy.DecideMX(ctx, h.input(domain)), nil
 	}
 	names, err := g.known.namesOf(ctx, g, domain)
-	if name, ok := names.at[h.addrs[0]]; ok { // (a)
-		h.name = name
-		return g.o.Policy.Decide(ctx, domain, name, h.port), nil
+	if known, ok := names.at[h.addrs[0]]; ok { // (a)
+		h.name, h.mx = known.name, known.mx
+		return g.o.Policy.DecideMX(ctx, h.input(domain)), nil
 	}
 	if rule != nil { // (b)
 		return byRule(), nil
@@ -179,13 +178,9 @@ func (g *Gateway) decideOriginal(ctx context.Context, domain string, h *host) (*
 		return nil, err
 	}
 	// A domain that the DNS knows nothing of has been routed by the client all the same.
-	var all []*policy.Decision // (c), and (d) where none of them is above may
-	for _, name := range names.hosts {
-		all = append(all, g.o.Policy.Decide(ctx, domain, name, h.port))
-	}
-	d := policy.Any(all)
+	d := policy.Any(g.decideKnown(ctx, domain, names.hosts, h.port)) // (c), and (d) where none of them is above may
 	if d == nil {
-		d = g.o.Policy.Decide(ctx, domain, h.name, h.port)
+		d = g.o.Policy.DecideMX(ctx, h.input(domain))
 	}
 	if d.Level.Mandatory() {
 		h.block = fmt.Sprintf("destination %q { level = … }", h.addrs[0])

@@ -116,7 +116,7 @@ func (t *search) target(ctx context.Context) (*host, netip.Addr, error) {
 	case !time.Now().Before(t.who.until):
 		return nil, netip.Addr{}, t.outOfTime()
 	case h.decision.Err != nil: // SEM 26: never something weaker instead
-		t.fail(h, failing(CausePolicy, 451, "4.7.5", h.name+": cannot find out how safe the connection must be: "+h.decision.Err.Error(), h.decision.Err))
+		t.fail(h, failing(CausePolicy, 451, "4.7.5", h.name+": "+h.decision.Err.Error(), h.decision.Err))
 		t.skipHost()
 		return nil, netip.Addr{}, nil
 	case !t.looked:

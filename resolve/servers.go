@@ -99,3 +99,16 @@ func parseResolvconf(from io.Reader) *system {
 	}
 	return s
 }
+
+// Asks lists the servers that are asked, as a [Failure] names them, in the order in
+// which they are written.
+func (r *Resolver) Asks() (all []string) {
+	list := r.servers.fixed
+	if r.servers.system != nil {
+		list = r.servers.system.get().servers
+	}
+	for _, s := range list {
+		all = append(all, s.text)
+	}
+	return all
+}

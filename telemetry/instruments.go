@@ -30,6 +30,7 @@ type instruments struct {
 	refusals   counts[byCause]
 	backend    counts[byBackend]
 	steps      spread[byStep]
+	dnssec     dnssecMetric
 }
 
 type sessionMetrics struct {
@@ -59,6 +60,7 @@ func newInstruments(meter metric.Meter) (instruments, error) {
 		handshakes: m.handshakes(),
 		messages:   m.messages(),
 		deliveries: m.deliveries(),
+		dnssec:     m.dnssec(),
 		refusals: counter[byCause](&m, "postern.refusals", "{refusal}",
 			"Connections, handshakes, commands and messages that postern itself refused."),
 		backend: counter[byBackend](&m, "postern.backend.failures", "{failure}",

@@ -46,6 +46,9 @@ func start(t testing.TB) *Telemetry {
 func exercise(o proxy.Observer) {
 	resumed := *tls13
 	resumed.DidResume = true
+	if dns, ok := o.(interface{ DNSSEC(validates bool) }); ok {
+		dns.DNSSEC(true)
+	}
 	o.Connected("mx")
 	_, done := o.Step(context.Background(), "mx", proxy.StepGreet)
 	done(nil)

@@ -115,7 +115,7 @@ func (f *Findings) look(ctx context.Context, cfg *config.Config) {
 func forNow(cfg *config.Config, memory *peers.Memory) lasting {
 	return lasting{
 		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), memory: memory, own: new(ownAddresses),
-		observer: proxy.NoObserver{}, log: slog.New(slog.DiscardHandler),
+		latest: new(latest), observer: proxy.NoObserver{}, log: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"postern/config"
 	"postern/peers"
+	"postern/store"
 )
 
 // ExplainOptions is what Explain is asked for.
@@ -59,17 +60,21 @@ func explanations(ctx context.Context, cfg *config.Config, o ExplainOptions) ([]
 	if live != nil {
 		return live.explain(ctx, o.Domain, o.Outbound)
 	}
-	memory, forget, known, err := memoryToExplain(cfg, o.Log)
+	memory, kept, forget, known, err := memoryToExplain(cfg, o.Log)
 	if err != nil {
 		return nil, err
 	}
 	defer forget()
 	l := forNow(cfg, memory)
+	l.memories = kept
+	l.sts = l.policies()
+	defer l.sts.Close() // before the state is
 	p, err := builder{cfg: cfg, lasting: l}.build()
 	if err != nil {
 		return nil, err
 	}
 	l.own.set(ownAsWritten(p))
+	l.latest.names.Store(p.names)
 	all, err := p.explain(ctx, o.Domain, o.Outbound)
 	if !known {
 		for i := range all {
@@ -109,13 +114,19 @@ func (p *plan) outboundNames() (all []string) {
 	return all
 }
 
-// memoryToExplain opens what is remembered, as far as that can be done. forget
-// closes it. known is false where another process has it.
-func memoryToExplain(cfg *config.Config, w io.Writer) (m *peers.Memory, forget func(), known bool, err error) {
-	m, _, forget, err = readMemory(cfg)
+// memoryToExplain opens what is remembered, as far as that can be done: of peers,
+// and in what it is kept, nil for nothing. forget closes it. known is false where
+// another process has it.
+func memoryToExplain(cfg *config.Config, w io.Writer) (m *peers.Memory, kept store.Store, forget func(), known bool, err error) {
+	m, kept, _, err = readMemory(cfg)
+	forget = func() {
+		if kept != nil {
+			_ = kept.Close()
+		}
+	}
 	if err == nil || !isInUse(err) {
-		return m, forget, true, err
+		return m, kept, forget, true, err
 	}
 	fmt.Fprintf(w, "postern: note: what is remembered is not taken into account: %v\n%s\n", err, socketHint)
-	return emptyMemory(), func() {}, false, nil
+	return emptyMemory(), nil, forget, false, nil
 }

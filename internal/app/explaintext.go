@@ -60,11 +60,14 @@ func (t *sheet) explainedHost(e Explanation, h ExplainedHost, now time.Time) {
 	t.indent = "  "
 	defer func() { t.indent = "" }()
 	t.row("addresses", addressesText(h))
+	if h.MXSecurity != "" && h.MXSecurity != "indeterminate" {
+		t.row("MX records", strings.TrimSuffix(h.MXSecurity+": "+printable(h.MXWhy), ": "))
+	}
 	d := h.Decision
 	t.row("level", d.Level+", "+sourceText(d))
 	t.row("certificate", certificateText(d))
 	if d.Error != "" {
-		t.row("not found out", printable(d.Error))
+		t.row("cannot be used", printable(d.Error))
 	}
 	if o := d.Observed; o != nil {
 		t.row("would be", fmt.Sprintf(`%s, with remember = "enforce": %s`, o.Level, certificateText(*o)))
@@ -99,6 +102,10 @@ func sourceText(d ExplainedDecision) string {
 		return "as the configuration says"
 	case "remembered":
 		return "because of what is remembered" + until(d.Expires)
+	case "dane":
+		return "because of its TLSA records" + until(d.Expires)
+	case "mta-sts":
+		return "because of the MTA-STS policy of its domain" + until(d.Expires)
 	case "default":
 		return "because nobody asks for more"
 	}
@@ -117,6 +124,10 @@ func certificateText(d ExplainedDecision) string {
 	switch {
 	case len(d.Fingerprints) > 0:
 		return "with the fingerprint " + strings.Join(d.Fingerprints, " or ")
+	case len(d.TLSA) > 0:
+		return "as a TLSA record says: " + strings.Join(d.TLSA, " or ")
+	case d.Error != "" && len(d.Names) == 0:
+		return ""
 	case len(d.Names) == 0 && d.Level == "none":
 		return ""
 	case len(d.Names) == 0:

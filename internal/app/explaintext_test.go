@@ -28,7 +28,7 @@ func TestWhatHappensWhenTLSFailsIsSaid(t *testing.T) {
 		"none":                     {"same-session", proxy.HostExplanation{Decision: decision(level.None)}, "TLS is not tried"},
 		"encrypt":                  {"same-session", proxy.HostExplanation{Decision: decision(level.Encrypt)}, "next server"},
 		"secure with a skip":       {"same-session", proxy.HostExplanation{Decision: decision(level.Secure), Standing: peers.Standing{Skip: true}}, "next server"},
-		"could not find out":       {"same-session", proxy.HostExplanation{Decision: &policy.Decision{Err: errors.New("x")}}, "could not be found out"},
+		"could not find out":       {"same-session", proxy.HostExplanation{Decision: &policy.Decision{Err: errors.New("x")}}, "the server is not used"},
 		"may":                      {"same-session", proxy.HostExplanation{Decision: decision(level.May)}, "in clear, at once"},
 		"may, next session":        {"next-session", proxy.HostExplanation{Decision: decision(level.May)}, "waits once"},
 		"may, never":               {"never", proxy.HostExplanation{Decision: decision(level.May), Standing: known}, "where STARTTLS is not offered it goes in clear"},
@@ -72,14 +72,13 @@ func TestAnExplanationReadsLikeAStory(t *testing.T) {
     if TLS fails  the next server is tried
 
   20 mx2.example.com:465, TLS from the first octet
-    addresses      none: no address?[2J
-    level          may, because nobody asks for more
-    certificate    any
-    not found out  SERVFAIL
-    would be       encrypt, with remember = "enforce": any
-    standing       it is an outbound of this postern: mail would go round in circles, and is refused
-                   it could not be used a moment ago, and is tried last
-                   STARTTLS has failed there, and is not tried before 2026-03-01 13:00
+    addresses       none: no address?[2J
+    level           may, because nobody asks for more
+    cannot be used  SERVFAIL
+    would be        encrypt, with remember = "enforce": any
+    standing        it is an outbound of this postern: mail would go round in circles, and is refused
+                    it could not be used a moment ago, and is tried last
+                    STARTTLS has failed there, and is not tried before 2026-03-01 13:00
 `
 	var out bytes.Buffer
 	must(printExplanations(&out, all, noon))

@@ -40,6 +40,8 @@ type ExplainedHost struct {
 	Port         uint16            `json:"port"`
 	Preference   uint16            `json:"preference"`
 	ImplicitTLS  bool              `json:"implicit_tls,omitempty"`
+	MXSecurity   string            `json:"mx_security,omitempty"` // of the MX records: secure, insecure or indeterminate
+	MXWhy        string            `json:"mx_why,omitempty"`
 	Addresses    []string          `json:"addresses"`
 	AddressError string            `json:"address_error,omitempty"`
 	Decision     ExplainedDecision `json:"decision"`
@@ -57,6 +59,9 @@ type ExplainedDecision struct {
 	Place        string             `json:"place,omitempty"`
 	Names        []string           `json:"names,omitempty"` // the certificate must be for one of these
 	Fingerprints []string           `json:"fingerprints,omitempty"`
+	TLSA         []string           `json:"tlsa,omitempty"`       // the certificate must match one of these, as in a zone file
+	TLSANames    []string           `json:"tlsa_names,omitempty"` // and be for one of these where a record is about its issuer
+	MTASTS       *ExplainedPolicy   `json:"mta_sts,omitempty"`    // of the domain, if it was looked for
 	Grade        string             `json:"grade"`
 	TrustedRoots string             `json:"trusted_roots"`
 	SNI          string             `json:"sni,omitempty"`
@@ -65,6 +70,12 @@ type ExplainedDecision struct {
 	Error        string             `json:"error,omitempty"`    // what could not be found out
 	Observed     *ExplainedDecision `json:"observed,omitempty"` // what remember = "enforce" would ask for
 	Reasons      []ExplainedReason  `json:"reasons"`            // all that was looked at, in order
+}
+
+// ExplainedPolicy is an MTA-STS policy (RFC 8461, 3.2).
+type ExplainedPolicy struct {
+	Mode string   `json:"mode"`
+	MX   []string `json:"mx"`
 }
 
 // ExplainedReason is one thing that was looked at.
@@ -97,7 +108,7 @@ func (out *outbound) explain(ctx context.Context, domain string) Explanation {
 
 func (out *outbound) explainHost(h proxy.HostExplanation) ExplainedHost {
 	e := ExplainedHost{
-		Name: h.Name, Port: h.Port, Preference: h.Preference, ImplicitTLS: h.Implicit, Addresses: []string{},
+		Name: h.Name, Port: h.Port, Preference: h.Preference, ImplicitTLS: h.Implicit, MXSecurity: h.MXSecurity, MXWhy: h.MXWhy, Addresses: []string{},
 		Decision: explainDecision(h.Decision), KnownTLS: h.Standing.KnownTLS, JustFailed: h.Failed, Own: h.Own,
 		OnFailure: out.onFailure(h),
 	}
@@ -127,6 +138,15 @@ func explainDecision(d *policy.Decision) ExplainedDecision {
 	for _, f := range d.Fingerprints {
 		e.Fingerprints = append(e.Fingerprints, f.String())
 	}
+	for _, r := range d.TLSA {
+		e.TLSA = append(e.TLSA, r.String())
+	}
+	if len(d.TLSA) > 0 {
+		e.TLSANames = d.DANENames
+	}
+	if d.STS != nil {
+		e.MTASTS = &ExplainedPolicy{Mode: d.STS.Mode.String(), MX: append([]string{}, d.STS.MX...)}
+	}
 	for _, r := range d.Reasons {
 		e.Reasons = append(e.Reasons, ExplainedReason{string(r.Source), r.Text})
 	}
@@ -142,7 +162,7 @@ func explainDecision(d *policy.Decision) ExplainedDecision {
 func (out *outbound) onFailure(h proxy.HostExplanation) string {
 	switch d := h.Decision; {
 	case d.Err != nil:
-		return "the server is not used: what must be known first could not be found out"
+		return "the server is not used; when none is left, the mail waits (451)"
 	case d.Level == level.None:
 		return "TLS is not tried"
 	case d.Level.Mandatory():

@@ -16,7 +16,7 @@ type inbound struct {
 }
 
 func (b builder) inbound(p *plan, in config.Inbound) (*inbound, error) {
-	one := &inbound{cfg: in, backends: b.backends(p.names, in)}
+	one := &inbound{cfg: in, backends: b.backends(p.names.plain, in)}
 	mode := tlsModes[in.TLS]
 	var termination *proxy.Termination
 	if mode != proxy.TLSOff {

@@ -55,7 +55,7 @@ type gateway struct {
 type gatewayOf struct {
 	hostname string
 	out      config.Outbound // what the gateway does not look at is left out
-	names    *resolve.Resolver
+	names    *lookup
 	roots    []*policy.Roots
 }
 
@@ -84,7 +84,7 @@ func (b builder) gateway(p *plan, out config.Outbound) (*gateway, error) {
 		Fallback: fallbacks[out.Fallback], RefuseBits: out.EightBit == "refuse",
 		Source: out.SourceAddress, Family: families[out.AddressFamily], Preference: preferences[out.AddressFamily],
 		ReuseIdle: out.ReuseIdle, Concurrency: out.Concurrency, Places: b.places, Timeouts: timeouts(out.Timeouts),
-		Resolver: p.names, Policy: rules.engine(out, memory), Peers: memory, Own: b.own.has,
+		Resolver: p.names, Policy: b.engine(p, rules, out, memory), Peers: memory, Own: b.own.has,
 		Observer: b.observer, Log: b.log,
 	})}, nil
 }

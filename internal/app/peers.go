@@ -110,14 +110,16 @@ func (o PeersOptions) read(f func(m peerReader, where string) error) error {
 	case cfg.State.Kind == "memory":
 		return problem(socketHint, "what is remembered is in the memory of a postern that runs (state \"memory\"), and none answers")
 	}
-	m, where, end, err := readMemory(cfg)
+	m, kept, where, err := readMemory(cfg)
 	if isInUse(err) {
 		return problem(socketHint, "%w", err)
 	}
 	if err != nil {
 		return problem(stateHint, "%w", err)
 	}
-	defer end()
+	if kept != nil {
+		defer kept.Close()
+	}
 	return f(m, "in "+where)
 }
 
@@ -126,25 +128,26 @@ const socketHint = "To ask the postern that runs, give it a socket, and restart 
 
 func isInUse(err error) bool { return errors.Is(err, store.ErrInUse) }
 
-// readMemory opens the state of a postern that does not run. A file that does not
-// exist is not made: it would belong to whoever asks.
-func readMemory(cfg *config.Config) (m *peers.Memory, where string, end func(), err error) {
+// readMemory opens the state of a postern that does not run, which the caller closes;
+// kept is nil where there is none. A file that does not exist is not made: it would
+// belong to whoever asks.
+func readMemory(cfg *config.Config) (m *peers.Memory, kept store.Store, where string, err error) {
 	path := cfg.State.Path
 	if cfg.State.Kind == "memory" {
-		return emptyMemory(), "memory", func() {}, nil
+		return emptyMemory(), nil, "memory", nil
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return emptyMemory(), path + ", which does not exist", func() {}, nil
+		return emptyMemory(), nil, path + ", which does not exist", nil
 	}
 	s, err := store.OpenBolt(store.BoltOptions{Path: path})
 	if err != nil {
-		return nil, path, nil, err
+		return nil, nil, path, err
 	}
 	m = peers.New(peers.Options{Store: s})
 	for _, out := range cfg.Outbounds {
 		m.Outbound(peerRules(out)) // so that it knows for how long they remember
 	}
-	return m, path, func() { _ = s.Close() }, nil
+	return m, s, path, nil
 }
 
 func emptyMemory() *peers.Memory {

@@ -4,14 +4,14 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"reflect"
 	"time"
 
 	"postern/config"
 	"postern/peers"
 	"postern/proxy"
-	"postern/resolve"
+	"postern/store"
 	"postern/tls/certs"
+	"postern/tls/mtasts"
 )
 
 // lasting is what outlives a reload.
@@ -19,6 +19,9 @@ type lasting struct {
 	hostname string // a change needs a restart: clients know us by it
 	tickets  *certs.Tickets
 	memory   *peers.Memory
+	memories store.Store // that memory is kept in, and others are; nil: nothing is kept
+	latest   *latest
+	sts      *mtasts.Lookup // nil: nobody asks for MTA-STS policies
 	places   *proxy.Places
 	own      *ownAddresses
 	observer proxy.Observer
@@ -30,7 +33,7 @@ type plan struct {
 	cfg       *config.Config
 	sources   []source
 	roots     []roots
-	names     *resolve.Resolver
+	names     *lookup
 	inbounds  []*inbound  // in the order of the file
 	outbounds []*outbound // likewise
 }
@@ -112,7 +115,11 @@ func (b builder) build() (*plan, error) {
 	p := &plan{cfg: b.cfg}
 	var err error
 	p.sources, err = b.certificates()
-	p.names = b.resolver()
+	names, wrong := b.resolver()
+	if wrong != nil { // nothing else can be built without
+		return nil, errors.Join(err, wrong)
+	}
+	p.names = names
 	for _, in := range b.cfg.Inbounds {
 		one, wrong := b.inbound(p, in)
 		if wrong != nil {
@@ -139,13 +146,4 @@ func each(err error, kind, name string) (all error) {
 		all = errors.Join(all, problem(Hint(one), "%s %q: %w", kind, name, one))
 	}
 	return all
-}
-
-// resolver is kept, with what it has in its cache, as long as the same servers
-// are asked.
-func (b builder) resolver() *resolve.Resolver {
-	if b.old != nil && reflect.DeepEqual(b.old.cfg.Resolver, b.cfg.Resolver) {
-		return b.old.names
-	}
-	return resolve.New(b.cfg.Resolver.Servers)
 }

@@ -9,6 +9,7 @@ import (
 
 	"postern/config"
 	"postern/peers"
+	"postern/tls/dane"
 	"postern/tls/grade"
 	"postern/tls/level"
 	"postern/tls/policy"
@@ -72,11 +73,20 @@ func (r rules) roots() []*policy.Roots {
 	return all
 }
 
-func (r rules) engine(out config.Outbound, memory *peers.Outbound) *policy.Engine {
-	return policy.New(policy.Options{
+// engine decides by the rules, and by what destinations say of themselves.
+func (b builder) engine(p *plan, r rules, out config.Outbound, memory *peers.Outbound) *policy.Engine {
+	o := policy.Options{
 		Default: r.own, Rules: r.other, Remember: remembers[out.Remember],
 		Grace: out.RememberAfter.Grace, Memory: remembering{memory},
-	})
+	}
+	if p.names.checked != nil {
+		resolver := tlsaNames{p.names, out.Route == "smarthost"}
+		o.DANE = &tlsaFinder{dane.Lookup{Resolver: resolver}, p.names, b.memories, b.log}
+	}
+	if out.MTASTS && b.sts != nil {
+		o.STS = b.sts
+	}
+	return policy.New(o)
 }
 
 var remembers = map[string]policy.Remember{"enforce": policy.Enforce, "observe": policy.Observe, "off": policy.Off}

@@ -74,9 +74,10 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 		return nil, p.failed(err)
 	}
 	p.service = newService(lasting{
-		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses),
-		memory: peers.New(peers.Options{Store: p.state, Log: log}), observer: observer, log: log,
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses), latest: new(latest),
+		memory: peers.New(peers.Options{Store: p.state, Log: log}), memories: p.state, observer: observer, log: log,
 	}, o.path)
+	p.sts = p.policies()
 	if err := p.open(o); err != nil {
 		return nil, p.failed(err)
 	}
@@ -102,6 +103,7 @@ func (p *process) failed(err error) error {
 	p.flushLog()
 	if p.service != nil {
 		shutAll(p.listeners)
+		p.sts.Close()
 	}
 	p.admin.close()
 	// The error before them is the one to tell.
@@ -216,6 +218,7 @@ func (p *process) end() {
 	p.cancel()
 	p.admin.close()
 	p.beside.Wait()
+	p.sts.Close()
 	// The memory has logged what could not be written.
 	_ = p.memory.Flush()
 	if err := p.state.Close(); err != nil {

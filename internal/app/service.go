@@ -23,11 +23,13 @@ type service struct {
 
 	listeners []*listener
 	unwatch   context.CancelFunc // stops the watch of the certificates
+	untry     context.CancelFunc // stops the trials of the resolver
 	ctx       context.Context    // of what goes on until the end
 	cancel    context.CancelFunc
 	beside    sync.WaitGroup // all goroutines but those of sessions
 	retiring  sync.WaitGroup // servers of what a reload removed
 	draining  atomic.Bool
+	renewing  sync.Once // starts what keeps MTA-STS policies up to date
 
 	mu      sync.Mutex // of what follows, which the other goroutines read
 	plan    *plan
@@ -72,6 +74,7 @@ func (s *service) serve(b binding) {
 // served, and old listeners are closed after that.
 func (s *service) swap(old, next *plan, b binding) {
 	retired := s.configure(next)
+	s.look(old, next)
 	s.own.set(ownOf(next, b.next))
 	for _, in := range next.inbounds {
 		if before := old.inbound(in.name); before == nil || before.backends != in.backends {
@@ -82,6 +85,24 @@ func (s *service) swap(old, next *plan, b binding) {
 	s.watch(next)
 	shutAll(b.gone)
 	s.retire(old, next, retired)
+}
+
+// look begins to use the names of a plan, and what depends on them.
+func (s *service) look(old, next *plan) {
+	s.latest.names.Store(next.names)
+	if old == nil || old.names != next.names {
+		if s.untry != nil {
+			s.untry()
+		}
+		var ctx context.Context
+		ctx, s.untry = context.WithCancel(s.ctx)
+		if t := next.names.trial; t != nil {
+			s.beside.Go(func() { t.run(ctx) })
+		}
+	}
+	if slices.ContainsFunc(next.outbounds, func(out *outbound) bool { return out.cfg.MTASTS }) {
+		s.renewing.Do(func() { s.beside.Go(func() { s.sts.Run(s.ctx) }) })
+	}
 }
 
 // configure gives every server its settings, makes those that are missing and
@@ -185,6 +206,9 @@ func (s *service) ready() (ok bool, reasons []string) {
 		if in.certs != nil && !in.certs.Usable() {
 			reasons = append(reasons, fmt.Sprintf("inbound %q: no certificate can be used", in.name))
 		}
+	}
+	if doubt := p.names.trial.doubt(); doubt != "" {
+		reasons = append(reasons, doubt)
 	}
 	return len(reasons) == 0, reasons
 }

@@ -19,8 +19,9 @@ import (
 type world struct {
 	dns   *dnstest.Server
 	mx    *smtptest.Backend
-	port  string // of all mail servers
-	roots string // a file of the authority that has issued their certificates
+	cert  tls.Certificate // of mx
+	port  string          // of all mail servers
+	roots string          // a file of the authority that has issued their certificates
 	dir   string
 }
 
@@ -31,8 +32,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{dir: t.TempDir()}
 	w.roots = filepath.Join(w.dir, "roots.pem")
 	catest.Write(t, w.roots, ca.PEM())
+	w.cert = ca.Issue(t, catest.Leaf{Names: []string{"mx.example.com"}})
 	w.mx = smtptest.NewBackendAt(t, "127.0.0.2:0", smtptest.Script{
-		TLS: &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, catest.Leaf{Names: []string{"mx.example.com"}})}},
+		TLS: &tls.Config{Certificates: []tls.Certificate{w.cert}},
 	})
 	_, w.port, _ = net.SplitHostPort(w.mx.Addr)
 	w.dns = dnstest.Start(t, `

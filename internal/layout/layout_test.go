@@ -2,7 +2,7 @@
 // arrows point to the right:
 //
 //	cmd/postern → internal/app → config | telemetry | admin → proxy →
-//	peers, tls/certs, tls/policy → store → resolve, smtpwire, tls/grade → tls/level
+//	peers, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level
 package layout
 
 import (
@@ -19,15 +19,17 @@ import (
 // that is not listed may import nothing of ours.
 var imports = map[string][]string{
 	"cmd/postern":  {"internal/app"},
-	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level", "internal/sink"},
+	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/grade", "tls/level", "internal/sink"},
 	"config":       {"tls/grade", "tls/level"},
 	"telemetry":    {"proxy", "tls/policy", "tls/level"},
 	"admin":        {},
 	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level"},
 	"peers":        {"store"},
 	"store":        {},
-	"tls/policy":   {"tls/grade", "tls/level"},
+	"tls/policy":   {"tls/dane", "tls/mtasts", "tls/grade", "tls/level"},
 	"tls/level":    {},
+	"tls/dane":     {},
+	"tls/mtasts":   {},
 	"tls/certs":    {"tls/grade"},
 	"resolve":      {},
 	"smtpwire":     {},

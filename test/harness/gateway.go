@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,6 +16,8 @@ import (
 // tested.
 type Gateway struct {
 	DNS      string // address of the only resolver
+	DNSSEC   string // validate | trust-ad | off; off when empty, for a DNS that does not sign
+	STS      bool   // whether MTA-STS policies are looked for
 	Addr     string // to listen on, a free port of 127.0.0.1 when empty
 	Also     string // a second address to listen on
 	Protocol string // smtp | lmtp
@@ -55,14 +58,16 @@ func (g Gateway) HCL(p *Postern) string {
 	}
 	fmt.Fprintf(&b, "hostname = \"gw.test\"\n%sadmin {\n  listen = %q\n  socket = %q\n}\nlog {\n  format = \"json\"\n}\n",
 		state, p.Admin, filepath.Join(filepath.Dir(p.config), "admin.sock"))
+	b.WriteString("resolver {\n")
 	if g.DNS != "" {
-		fmt.Fprintf(&b, "resolver {\n  servers = [%q]\n}\n", g.DNS)
+		fmt.Fprintf(&b, "  servers = [%q]\n", g.DNS)
 	}
+	fmt.Fprintf(&b, "  dnssec = %q\n}\n", cmp.Or(g.DNSSEC, "off"))
 	listen := fmt.Sprintf("%q", g.Addr)
 	if g.Also != "" {
 		listen += fmt.Sprintf(", %q", g.Also)
 	}
-	fmt.Fprintf(&b, "outbound \"egress\" {\n  listen = [%s]\n", listen)
+	fmt.Fprintf(&b, "outbound \"egress\" {\n  listen = [%s]\n  mta_sts = %t\n", listen, g.STS)
 	attribute(&b, "protocol", g.Protocol)
 	attribute(&b, "route", g.Route)
 	attribute(&b, "level", g.Level)

@@ -11,7 +11,7 @@ import (
 // when one of them may be spoken to in clear, so that nothing is asked.
 func Any(all []*Decision) *Decision {
 	var least *Decision
-	for _, d := range all {
+	for _, d := range allowed(all) {
 		if d.Err != nil {
 			return d
 		}
@@ -24,9 +24,12 @@ func Any(all []*Decision) *Decision {
 	}
 	d := *least
 	d.Reasons = slices.Clone(least.Reasons)
+	if len(d.TLSA) > 0 {
+		d.joinTLSA(allowed(all))
+	}
 	if d.Level >= level.Verify {
 		d.Names = slices.Clone(least.Names)
-		for _, other := range all {
+		for _, other := range allowed(all) {
 			for _, name := range other.Names {
 				if !slices.Contains(d.Names, name) {
 					d.Names = append(d.Names, name)
@@ -36,4 +39,13 @@ func Any(all []*Decision) *Decision {
 	}
 	d.reason(d.Source, "the address is none of the MX hosts' that are known: the certificate must do for one of them")
 	return d.seal()
+}
+
+// allowed leaves out the hosts that the domain's MTA-STS policy forbids, unless that is all of them.
+func allowed(all []*Decision) []*Decision {
+	left := slices.DeleteFunc(slices.Clone(all), func(d *Decision) bool { return d.NotAnMX != "" })
+	if len(left) == 0 {
+		return all
+	}
+	return left
 }

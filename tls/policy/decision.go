@@ -4,10 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"time"
 
+	"postern/tls/dane"
 	"postern/tls/grade"
 	"postern/tls/level"
+	"postern/tls/mtasts"
 )
 
 // Source says who asked for the level of a decision.
@@ -43,13 +46,21 @@ type Decision struct {
 	Fingerprints []Fingerprint // at fingerprint: the certificate must have one of these
 	Grade        grade.Grade
 	Roots        *Roots        // nil: the system's
-	SNI          string        // the MX name (SEM 28); "" for an address
+	SNI          string        // the MX name, or Base (SEM 28); "" for an address
 	Grace        time.Duration // after its end a certificate still passes for so long, with a warning
+
+	TLSA       []dane.Record // at dane and dane-only: the certificate must match one of these
+	DANENames  []string      // and be for one of these where that is an issuer's (usage 2)
+	Base       string        // the TLSA base domain, where there are TLSA records; no final dot
+	InsecureMX bool          // the MX records are not signed: who matches TLSA is Trusted, not Verified
+
+	STS     *mtasts.Policy // of the domain, where it was asked for, in any mode; not to be changed
+	NotAnMX string         // why STS forbids this host (RFC 8461, 4.1); Err is set then; else ""
 
 	Observed *Decision // remember = "observe": what enforce would have asked; else nil
 	Reasons  []Reason  // everything that was looked at, in order, also what did not apply
 	Expires  time.Time // no longer true after it; zero: as long as the configuration
-	Err      error     // what must be known could not be found out: skip the MX and defer (SEM 26)
+	Err      error     // what must be known could not be found out, or nothing will do: skip the MX and defer (SEM 26)
 
 	key    string
 	chains *chainCache
@@ -77,7 +88,8 @@ func (r *Rule) describe() string {
 }
 
 // Key is equal for two decisions if and only if they ask the same of a connection to the same
-// host and of the certificate at its end; who asked, the domain and the port are left out.
+// host and of the certificate at its end, under the same TLSA records and MTA-STS policy; who asked, the domain
+// and the port are left out.
 // What was made under a key (a session, a connection) may be used again under the same key for the same
 // address, and under no other.
 func (d *Decision) Key() string {
@@ -106,11 +118,31 @@ func (d *Decision) makeKey() string {
 	for _, f := range d.Fingerprints {
 		b = appendText(b, f.String())
 	}
+	b = d.keyPublished(b)
 	if d.Observed != nil {
 		b = appendText(b, "observed", d.Observed.Key())
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:16])
+}
+
+// keyPublished is the part of DANE and MTA-STS.
+func (d *Decision) keyPublished(b []byte) []byte {
+	if len(d.TLSA) > 0 || d.Base != "" {
+		b = appendText(b, "tlsa", d.Base)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(d.TLSA)))
+		for _, r := range d.TLSA {
+			b = appendText(b, string([]byte{r.Usage, r.Selector, r.MatchingType}), string(r.Data))
+		}
+		b = binary.BigEndian.AppendUint32(b, uint32(len(d.DANENames)))
+		b = appendText(b, d.DANENames...)
+		b = appendText(b, strconv.FormatBool(d.InsecureMX))
+	}
+	if d.STS != nil {
+		b = appendText(b, "sts", strconv.FormatBool(d.noCommonName()), d.STS.Mode.String())
+		b = appendText(b, d.STS.MX...)
+	}
+	return b
 }
 
 func appendText(b []byte, texts ...string) []byte {

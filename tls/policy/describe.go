@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/tls/dane"
 	"postern/tls/level"
 )
 
@@ -25,7 +26,7 @@ func (d *Decision) expected() string {
 	case level.Fingerprint:
 		return expectedFingerprint(d.Fingerprints)
 	case level.DANE, level.DANEOnly:
-		return "a certificate that a TLSA record authenticates"
+		return expectedTLSA(d.TLSA, d.Base)
 	}
 	if len(d.Names) == 0 {
 		return "a certificate for a name, of which the rule has none for " + clean(d.Domain)
@@ -52,6 +53,35 @@ func expectedFingerprint(all []Fingerprint) string {
 		text += " or one of " + strconv.Itoa(len(all)-1) + " others"
 	}
 	return text
+}
+
+func expectedTLSA(all []dane.Record, base string) string {
+	switch len(all) {
+	case 0:
+		return "a certificate that a TLSA record authenticates"
+	case 1:
+		return "a certificate that the TLSA record of " + clean(base) + " authenticates, " + shortTLSA(all[0])
+	}
+	return "a certificate that one of the " + strconv.Itoa(len(all)) + " TLSA records of " + clean(base) + " authenticates"
+}
+
+// shortTLSA is a record cut to what fits into a line and tells two apart.
+func shortTLSA(r dane.Record) string {
+	const shown = 8 // octets
+	if len(r.Data) <= shown {
+		return r.String()
+	}
+	r.Data = r.Data[:shown]
+	return r.String() + "..."
+}
+
+// seenByTLSA is behind "saw", so that it begins with the certificate.
+func seenByTLSA(leaf *x509.Certificate, r dane.Result) string {
+	text := "certificate for " + describeNames(leaf)
+	if strings.HasPrefix(r.Why, text) {
+		return r.Why
+	}
+	return text + ": " + r.Why
 }
 
 // seen says what came instead: "self-signed certificate for localhost".

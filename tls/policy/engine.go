@@ -46,6 +46,8 @@ type Options struct {
 	Remember Remember      // what to make of Memory
 	Grace    time.Duration // see DefaultGrace; 0: none
 	Memory   Memory        // nil: nothing is remembered
+	DANE     DANE          // nil: it is not asked
+	STS      STS           // nil: it is not asked
 	Now      func() time.Time
 }
 
@@ -57,6 +59,8 @@ type Engine struct {
 	remember Remember
 	grace    time.Duration
 	memory   Memory
+	dane     DANE
+	sts      STS
 	now      func() time.Time
 	chains   *chainCache
 	order    []ask
@@ -64,7 +68,7 @@ type Engine struct {
 
 // ask is one of those that may know what an "auto" destination needs. It notes in
 // d.Reasons what it found, and reports whether it has decided.
-type ask func(d *Decision) (decided bool)
+type ask func(ctx context.Context, in MXInput, d *Decision) (decided bool)
 
 // New makes an engine of rules that the configuration has checked. A rule whose pattern
 // is neither a name nor an address is never found.
@@ -73,13 +77,13 @@ func New(o Options) *Engine {
 	e := &Engine{
 		own: &own, rules: newRuleset(o.Rules),
 		remember: o.Remember, grace: o.Grace, memory: o.Memory, now: o.Now,
+		dane: o.DANE, sts: o.STS,
 		chains: newChainCache(maxChains),
 	}
 	if e.now == nil {
 		e.now = time.Now
 	}
-	// SEM 26, the order that counts. DANE and MTA-STS, decided together, belong in front.
-	e.order = []ask{e.askMemory, mayDefault}
+	e.order = []ask{e.askPublished, e.askMemory, mayDefault} // SEM 26, the order that counts
 	return e
 }
 
@@ -87,39 +91,50 @@ func New(o Options) *Engine {
 // stands behind the @ (A-labels, or an address literal), or the name of the smarthost; host is
 // the MX name before any CNAME, or an address; port is the one that will be dialled.
 // The answer is never nil; its Err says that something could not be found out.
-func (e *Engine) Decide(_ context.Context, domain, host string, port uint16) *Decision {
-	return e.DecideByRule(e.rules.domain(canonical(domain)), domain, host, port)
+//
+// It is the short form of DecideMX, for a host of which it is not known how the domain led to it.
+func (e *Engine) Decide(ctx context.Context, domain, host string, port uint16) *Decision {
+	return e.DecideMX(ctx, MXInput{Domain: domain, Host: host, Port: port})
 }
 
-// DecideByRule is Decide by a rule that was found otherwise (see ForAddress) instead of the
+// DecideMX is Decide with what the DNS said of the MX records. Where DANE or MTA-STS are asked it
+// may take as long as their look-ups, and ctx ends them: what cannot be found out then is in Err.
+func (e *Engine) DecideMX(ctx context.Context, in MXInput) *Decision {
+	return e.DecideByRule(ctx, e.rules.domain(canonical(in.Domain)), in)
+}
+
+// DecideByRule is DecideMX by a rule that was found otherwise (see ForAddress) instead of the
 // domain's. nil is the outbound's own.
-func (e *Engine) DecideByRule(r *Rule, domain, host string, port uint16) *Decision {
+func (e *Engine) DecideByRule(ctx context.Context, r *Rule, in MXInput) *Decision {
 	if r == nil {
 		r = e.own
 	}
+	_, in.relay = network(canonical(r.Pattern))
+	d := e.begin(r, in)
+	if !r.Auto {
+		e.byOperator(ctx, in, r, d)
+		return d.seal()
+	}
+	for _, asked := range e.order {
+		if asked(ctx, in, d) {
+			break
+		}
+	}
+	return d.seal()
+}
+
+// begin is a decision before anybody was asked.
+func (e *Engine) begin(r *Rule, in MXInput) *Decision {
 	d := &Decision{
-		Domain: canonical(domain), Host: canonical(host), Port: port,
+		Domain: canonical(in.Domain), Host: canonical(in.Host), Port: in.Port,
 		Source: SourceOperator, Place: r.Place, Grade: r.Grade, Roots: r.Roots,
-		Reasons: make([]Reason, 0, 4), chains: e.chains,
+		Reasons: make([]Reason, 0, 6), chains: e.chains,
 	}
 	if _, isAddress := address(d.Host); !isAddress {
 		d.SNI = d.Host // SEM 28; RFC 6066, 3: literal addresses are not permitted
 	}
 	d.reason(SourceOperator, r.describe())
-	if !r.Auto {
-		d.Level = r.Level
-		d.Names = r.names(d.Level, d.Domain, d.Host)
-		if d.Level == level.Fingerprint {
-			d.Fingerprints = r.Fingerprints
-		}
-		return d.seal()
-	}
-	for _, asked := range e.order {
-		if asked(d) {
-			break
-		}
-	}
-	return d.seal()
+	return d
 }
 
 // ForAddress returns the rule whose pattern is an address or network with that address in
@@ -127,7 +142,7 @@ func (e *Engine) DecideByRule(r *Rule, domain, host string, port uint16) *Decisi
 func (e *Engine) ForAddress(addr netip.Addr) *Rule { return e.rules.address(addr) }
 
 // NeedsHost reports whether the decision for the domain depends on its MX host. Where it does
-// not (none, and may when nobody else is to be asked), redirected mail needs no look-up of
+// not (none and may as the operator's word, and may when nobody else is to be asked), redirected mail needs no look-up of
 // its MX records (SEM 16).
 func (e *Engine) NeedsHost(domain string) bool {
 	r := e.rules.domain(canonical(domain))
@@ -135,13 +150,13 @@ func (e *Engine) NeedsHost(domain string) bool {
 		r = e.own
 	}
 	if r.Auto {
-		return e.memory != nil && e.remember != Off
+		return e.dane != nil || e.sts != nil || e.memory != nil && e.remember != Off
 	}
 	return r.Level.Mandatory()
 }
 
 // mayDefault is the last of the order.
-func mayDefault(d *Decision) bool {
+func mayDefault(_ context.Context, _ MXInput, d *Decision) bool {
 	d.Level, d.Source = level.May, SourceDefault
 	d.reason(SourceDefault, "level may: TLS if it works, no certificate is refused")
 	return true

@@ -90,7 +90,7 @@ func TestAnAddressFindsTheLongestNetwork(t *testing.T) {
 	if r := e.ForAddress(netip.Addr{}); r != nil {
 		t.Errorf("no address: got %q", r.Pattern)
 	}
-	d := e.DecideByRule(e.ForAddress(netip.MustParseAddr("10.1.0.5")), "example.com", "relay.example.org", 25)
+	d := e.DecideByRule(context.Background(), e.ForAddress(netip.MustParseAddr("10.1.0.5")), policy.MXInput{Domain: "example.com", Host: "relay.example.org", Port: 25})
 	if d.Level != level.Secure || !cmp.Equal(d.Names, []string{"example.com", ".example.com"}) {
 		t.Errorf("got %v for %v", d.Level, d.Names)
 	}
@@ -270,6 +270,12 @@ func TestOnlyALevelThatLooksAtTheHostNeedsIt(t *testing.T) {
 		{policy.Rule{Auto: true}, memory, policy.Observe, true},
 	}
 	for _, tt := range tests {
+		for _, o := range []policy.Options{{DANE: found("none")}, {STS: policies("")}} {
+			o.Default, o.Remember = tt.own, policy.Off
+			if want := tt.own.Auto || tt.want; engine(o).NeedsHost("example.com") != want {
+				t.Errorf("%+v, with DANE or MTA-STS: want %v", tt, want)
+			}
+		}
 		e := engine(policy.Options{Default: tt.own, Memory: tt.memory, Remember: tt.remember,
 			Rules: []policy.Rule{rule("example.org", level.Verify), rule("example.net", level.None)}})
 		if got := e.NeedsHost("example.com"); got != tt.want {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"postern/tls/dane"
 	"postern/tls/grade"
 	"postern/tls/level"
 )
@@ -18,7 +19,7 @@ const (
 	Anonymous Trust = iota // no certificate
 	Untrusted              // a certificate that leads to no trusted root, or is out of date
 	Trusted                // a chain to a trusted root, for another name
-	Verified               // and for the right name, or a fingerprint that the operator gave
+	Verified               // and for the right name; or a fingerprint that the operator gave; or a TLSA record
 )
 
 var trustNames = [...]string{Anonymous: "Anonymous", Untrusted: "Untrusted", Trusted: "Trusted", Verified: "Verified"}
@@ -36,7 +37,7 @@ type Verdict struct {
 	Trust   Trust
 	Valid   bool   // chain, dates and the MX host's own name are all right: what is remembered (SEM 32)
 	Met     bool   // what the decision asks is there
-	Matched string // the certificate's name, or its fingerprint, that makes it Verified
+	Matched string // what makes it Verified: the certificate's name, its fingerprint, "TLSA 3 1 1 8cb0…"
 
 	Expected string // when not Met: "a certificate for mx.example.com"
 	Seen     string // when not Met, not Verified, or Grace: "self-signed certificate for localhost"; printable ASCII
@@ -80,10 +81,8 @@ func (d *Decision) judge(state *tls.ConnectionState, now time.Time) Verdict {
 		v.Expected, v.Seen, v.Grace = strongEnough, describeStrength(state), false
 	case d.Level == level.Encrypt:
 		v.Met = true
-	case d.Level == level.Fingerprint, d.Level == level.Verify, d.Level == level.Secure:
-		v.Met = v.Trust == Verified
-	default:
-		// DANE and DANEOnly are met by TLSA records, and a decision of this version has none.
+	case d.Level <= level.Secure: // and of a level that there is not, nothing is met
+		v.Met = v.Matched != ""
 	}
 	if !v.Met && v.Expected == "" {
 		v.Expected = d.expected()
@@ -99,10 +98,14 @@ func (d *Decision) judgeChain(chain []*x509.Certificate, now time.Time) (v Verdi
 		v.Trust = Trusted
 		_, v.Valid = matchCertificate(chain[0], []string{d.Host}, found.constrained)
 	}
+	if d.Level == level.DANE || d.Level == level.DANEOnly {
+		d.judgeTLSA(&v, chain, now)
+		return v
+	}
 	if d.Level == level.Fingerprint {
 		v.Matched = d.matchFingerprint(chain[0])
 	} else if graced, ok := d.withGrace(chain, found, now); ok {
-		v.Matched, _ = matchCertificate(chain[0], d.judged(), graced.constrained)
+		v.Matched, _ = matchCertificate(chain[0], d.judged(), graced.constrained || d.noCommonName())
 		v.Grace = v.Matched != "" && !found.ok
 	}
 	if v.Matched != "" {
@@ -113,6 +116,22 @@ func (d *Decision) judgeChain(chain []*x509.Certificate, now time.Time) (v Verdi
 	}
 	return v
 }
+
+// judgeTLSA is RFC 7672, 3: public authorities, and with usage 3 names and dates, do not matter.
+func (d *Decision) judgeTLSA(v *Verdict, chain []*x509.Certificate, now time.Time) {
+	r := dane.MatchChain(d.TLSA, chain, d.DANENames, now)
+	if !r.OK {
+		v.Seen = seenByTLSA(chain[0], r)
+		return
+	}
+	v.Matched, v.Trust = "TLSA "+shortTLSA(*r.Record), Verified
+	if d.InsecureMX { // RFC 7672, 2.2.1: it is the host, and perhaps not the domain's
+		v.Trust = Trusted
+	}
+}
+
+// noCommonName: RFC 8461, 4.1, wants a DNS name in the subjectAltName.
+func (d *Decision) noCommonName() bool { return d.Source == SourceMTASTS }
 
 // judged are the names that make a trusted certificate Verified.
 func (d *Decision) judged() []string {

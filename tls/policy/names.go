@@ -54,11 +54,11 @@ func asciiLower(s string) string {
 
 // matchCertificate returns the name of the certificate that is one of wanted,
 // each canonical: a host name, ".example.net" for every name below it, or an
-// IP address. constrained says that an authority above the certificate may issue
-// for some names only.
-func matchCertificate(c *x509.Certificate, wanted []string, constrained bool) (matched string, ok bool) {
+// IP address. noCommonName says that the subject's does not count: an authority above the
+// certificate may issue for some names only, or MTA-STS asks.
+func matchCertificate(c *x509.Certificate, wanted []string, noCommonName bool) (matched string, ok bool) {
 	names := c.DNSNames
-	if useCommonName(c, constrained) {
+	if useCommonName(c, noCommonName) {
 		names = []string{c.Subject.CommonName}
 	}
 	for _, want := range wanted {
@@ -84,8 +84,8 @@ func matchCertificate(c *x509.Certificate, wanted []string, constrained bool) (m
 // Name constraints do not reach the common name (RFC 5280, 4.2.1.10 knows the
 // directory name only, and crypto/x509 follows it), so that an authority held to
 // example.org could name anybody there. Below such an authority it does not count.
-func useCommonName(c *x509.Certificate, constrained bool) bool {
-	return !constrained && !hasSubjectAltName(c)
+func useCommonName(c *x509.Certificate, noCommonName bool) bool {
+	return !noCommonName && !hasSubjectAltName(c)
 }
 
 var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 // askMemory is SEM 32: an MX that has validated must validate again, for its own name; a new
 // or never-valid MX of a domain that has such hosts gets encrypt, because forging an MX
 // record must not be the way around.
-func (e *Engine) askMemory(d *Decision) bool {
+func (e *Engine) askMemory(_ context.Context, _ MXInput, d *Decision) bool {
 	if e.remember == Off || e.memory == nil {
 		d.reason(SourceRemembered, "not asked: remember is off")
 		return false

@@ -2,11 +2,6 @@ hostname = "mx1.example.org"
 state "redis" {
   url = "redis://127.0.0.1"
 }
-resolver {
-  servers       = ["tls://dns.example:853"]
-  dnssec        = "validate"
-  trust_anchors = "root.key"
-}
 certificate "mx" {
   self_signed = ["mx1.example.org"]
   acme {
@@ -18,14 +13,6 @@ inbound "mx" {
   backend {
     address        = "127.0.0.1:2525"
     client_address = "transparent"
-  }
-}
-outbound "egress" {
-  listen  = ["127.0.0.1:10025"]
-  level   = "dane"
-  mta_sts = true
-  destination "example.com" {
-    level = "dane-only"
   }
 }
 telemetry {

@@ -3,6 +3,8 @@ state "memory" {
 }
 resolver {
   servers = ["127.0.0.1", "[::1]:5353"]
+  dnssec        = "validate"
+  trust_anchors = "root.key"
 }
 certificate "rsa" {
   cert_file = "tls/rsa.pem"
