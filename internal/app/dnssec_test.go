@@ -227,14 +227,45 @@ func TestAResolverThatCannotBeReachedIsNotJudged(t *testing.T) {
 	w.dns.Break("", "", dnstest.ServFail)
 	n.trial.try(t.Context())
 	if !n.trial.known(untested) || n.trial.doubt() != "" {
-		t.Errorf("found %d, %q", n.trial.found, n.trial.why)
+		t.Errorf("found %d, %q", n.trial.found, n.trial.last.why)
 	}
 	w.dns.Mend()
 	n.trial.try(t.Context())
 	w.dns.Break("", "", dnstest.ServFail)
 	n.trial.try(t.Context())
 	if !n.trial.known(validates) {
-		t.Errorf("found %d, %q", n.trial.found, n.trial.why)
+		t.Errorf("found %d, %q", n.trial.found, n.trial.last.why)
+	}
+}
+
+// SEM 27: a network of its own has no way to the root.
+func TestWhereTheRootCannotBeReachedMailGoesAsWithoutDNSSEC(t *testing.T) {
+	for written, code := range map[string]int{"": 250, `dnssec = "validate"`: 451} {
+		w := newWorld(t)
+		w.signed(t, "")
+		w.dns = bare(t)
+		w.dns.Break(".", "", dnstest.ServFail)
+		w.dns.Break(trialProbe, "", dnstest.ServFail)
+		p := w.begin(t, inMemory+w.resolverWith(written)+w.outbound(""))
+		recipient(t, p.at(t, "egress"), "example.com", code)
+		if code == 250 {
+			p.log.await(t, "level=WARN", "DNSSEC is not available")
+			recipient(t, p.at(t, "egress"), "example.com", code)
+		}
+		must(p.stop())
+	}
+}
+
+// SEM 27: what has been reached once is not believed when it cannot be reached any more.
+func TestThatTheRootCannotBeReachedAnyMoreEndsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.signed(t, "")
+	n := testTrial(t, w.dns, w.dns.Anchors)
+	n.trial.try(t.Context())
+	w.dns.Break(".", "", dnstest.ServFail)
+	n.trial.try(t.Context())
+	if n.trial.unavailable(t.Context()) {
+		t.Error("DNSSEC counts as unavailable")
 	}
 }
 

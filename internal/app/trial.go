@@ -17,7 +17,6 @@ import (
 const (
 	trialEvery = time.Hour
 	trialAgain = time.Minute          // as long as it is not well
-	trialPause = 10 * time.Second     // between two that mail waits for
 	provenFor  = 365 * 24 * time.Hour // after the last good trial
 	provenKey  = "dnssec/"            // and the servers
 	trialProbe = "ietf.org"           // a name that every server can find
@@ -42,25 +41,27 @@ type trial struct {
 	log      *slog.Logger
 	observer proxy.Observer
 
-	mu       sync.Mutex
-	found    verdict
-	servers  string        // that it is about
-	stripped bool          // they answer, without signatures
-	answer   bool          // they have answered somebody who asked without DNSSEC
-	why      string        // of what was found
-	tested   time.Time     // the last one ended
-	running  chan struct{} // closed when the one that runs has ended; nil: none does
+	mu        sync.Mutex
+	servers   string // that all below is about
+	last      outcome
+	tested    time.Time // the last trial ended
+	answering bool      // they answer who asks without DNSSEC
+	found     verdict
+	running   chan struct{} // closed when the trial that runs has ended; nil: none does
+}
+
+// outcome is what came of one trial.
+type outcome struct {
+	proven   bool   // something was rightly signed
+	stripped bool   // answers came without the signatures that belong to them
+	why      string // of what was not as it should be
 }
 
 // run tries at once and then every hour, until ctx ends.
 func (t *trial) run(ctx context.Context) {
 	for {
 		t.try(ctx)
-		wait := trialAgain
-		if t.known(validates) || t.known(unavailable) && t.isStripped() {
-			wait = trialEvery
-		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(t.pause())
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -70,41 +71,42 @@ func (t *trial) run(ctx context.Context) {
 	}
 }
 
+// pause is the time to the next trial.
+func (t *trial) pause() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.found == validates || t.found == unavailable && t.last.stripped {
+		return trialEvery
+	}
+	return trialAgain
+}
+
 // known says whether v was found of the servers that are asked now.
 func (t *trial) known(v verdict) bool {
 	servers := t.asked()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.found == v && (v == untested || t.servers == servers)
+	if t.servers != servers {
+		return v == untested
+	}
+	return t.found == v
 }
 
 func (t *trial) asked() string { return strings.Join(t.lookup.plain.Asks(), " ") }
 
-// unavailable says whether to go on as without DNSSEC. Where nobody knows yet it
-// tries, or waits for who does.
+// unavailable is for mail whose answer is not to be believed, though the servers
+// have just given it one without DNSSEC: whether to go on with that one. Where nobody
+// has tried yet it waits for a trial.
 func (t *trial) unavailable(ctx context.Context) bool {
 	servers := t.asked()
 	t.mu.Lock()
-	news := !t.answer
-	t.answer = true // or nobody would ask
-	settled := t.found != untested && t.servers == servers || time.Since(t.tested) < trialPause && t.running == nil && !news
+	tried := t.servers == servers && !t.tested.IsZero() && (t.found != untested || time.Since(t.tested) < trialAgain)
 	t.mu.Unlock()
-	if !settled {
+	if !tried {
 		t.try(ctx)
 	}
+	t.conclude(servers, func() { t.answering = true })
 	return t.known(unavailable)
-}
-
-func (t *trial) isStripped() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.stripped
-}
-
-func (t *trial) isAnswering() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.answer
 }
 
 // try makes one trial, or waits for the one that is under way.
@@ -120,54 +122,94 @@ func (t *trial) try(ctx context.Context) {
 	}
 	t.running = make(chan struct{})
 	t.mu.Unlock()
+
 	servers := t.asked()
-	found, stripped, why := t.judge(ctx, servers)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	changed := found != untested && (found != t.found || servers != t.servers)
-	if found != untested {
-		t.found, t.servers, t.stripped, t.why = found, servers, stripped, why
+	last := t.ask(ctx)
+	if last.proven {
+		t.prove(servers)
 	}
-	close(t.running)
-	t.running, t.tested = nil, time.Now()
-	if changed {
-		t.tell()
-	}
+	answering := !last.proven && t.answers(ctx)
+	cut := ctx.Err() != nil && !last.proven // it says nothing
+	t.conclude(servers, func() {
+		close(t.running)
+		t.running = nil
+		if cut {
+			return
+		}
+		t.last, t.tested, t.answering = last, time.Now(), answering
+	})
 }
 
-// judge tries, and says untested where nothing could be found out.
-//
-// Servers that answer and cannot get at the keys of the root are those of a network of its
-// own: where they never could, mail goes as without DNSSEC, or none would ever go.
-func (t *trial) judge(ctx context.Context, servers string) (v verdict, stripped bool, why string) {
+func (t *trial) ask(ctx context.Context) (o outcome) {
 	result := t.lookup.checked.SelfTest(ctx)
 	var all []string
-	proven := false
 	for _, f := range result.Findings {
-		proven = proven || f.Security == resolve.Secure
+		o.proven = o.proven || f.Security == resolve.Secure
 		if f.Security != f.Want {
 			all = append(all, f.Name+" is "+f.Security.String()+": "+f.Why)
 		}
 	}
-	why = strings.Join(all, "; ")
-	expected := t.lookup.from.cfg.DNSSEC == "validate" && (t.lookup.from.cfg.DNSSECWritten || t.proven(servers))
-	switch {
-	case proven:
-		t.prove(servers)
-		return validates, false, why
-	case ctx.Err() != nil || !result.Stripped && !t.answers(ctx) && (expected || !t.isAnswering()):
-		return untested, false, why
-	case expected:
-		return withheld, result.Stripped, why
-	}
-	return unavailable, result.Stripped, why
+	o.stripped, o.why = result.Stripped, strings.Join(all, "; ")
+	return o
 }
 
 // answers says whether the servers answer who asks without DNSSEC: those that cannot
-// be reached have not held anything back.
+// be reached have not held anything back. Those of a network of their own may know
+// no name that is known to everybody, so mail may know better.
 func (t *trial) answers(ctx context.Context) bool {
 	_, err := t.lookup.plain.MX(ctx, trialProbe)
 	return !isTemporary(err)
+}
+
+// conclude learns something about servers, and draws the conclusion from all that is known.
+func (t *trial) conclude(servers string, learn func()) {
+	expected := t.expected(servers)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.servers != servers { // what was known is about others
+		t.servers, t.last, t.tested, t.answering, t.found = servers, outcome{}, time.Time{}, false, untested
+	}
+	before := t.found
+	learn()
+	if t.found = t.judge(expected); t.found != before && t.found != untested {
+		t.tell()
+	}
+}
+
+// judge is the verdict on what is known. t.mu is held.
+//
+// Servers that answer and cannot get at the keys of the root are those of a network of its
+// own: where they never could, mail goes as without DNSSEC, or none would ever go.
+func (t *trial) judge(expected bool) verdict {
+	switch {
+	case t.tested.IsZero():
+		return untested
+	case t.last.proven:
+		return validates
+	case !t.last.stripped && !t.answering: // they cannot be reached now, which does not change what they are
+		return t.found
+	case expected:
+		return withheld
+	}
+	return unavailable
+}
+
+// expected says whether answers must come with their signatures: the operator has
+// said so, or they once did. Where that cannot be read they did not: mail flows
+// without a memory.
+func (t *trial) expected(servers string) bool {
+	cfg := t.lookup.from.cfg
+	if cfg.DNSSEC != "validate" {
+		return false
+	}
+	if cfg.DNSSECWritten || t.known(validates) || t.known(withheld) {
+		return true
+	}
+	if t.memory == nil {
+		return false
+	}
+	_, err := t.memory.Get(proofOf(servers))
+	return err == nil
 }
 
 func proofOf(servers string) string {
@@ -186,22 +228,9 @@ func (t *trial) prove(servers string) {
 	}
 }
 
-// proven says whether they ever did. Where that cannot be read they did not: mail
-// flows without a memory.
-func (t *trial) proven(servers string) bool {
-	if t.known(validates) || t.known(withheld) {
-		return true
-	}
-	if t.memory == nil {
-		return false
-	}
-	_, err := t.memory.Get(proofOf(servers))
-	return err == nil
-}
-
 // tell says what has changed. t.mu is held.
 func (t *trial) tell() {
-	attrs := []any{"resolver", t.servers, "found", t.why}
+	attrs := []any{"resolver", t.servers, "found", t.last.why}
 	switch t.found {
 	case validates:
 		t.log.Info("DNSSEC: the resolver lets signatures through", attrs[:2]...)
