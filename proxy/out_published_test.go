@@ -103,7 +103,7 @@ func TestAnMXWhoseTLSARecordsCannotBeHadIsSkipped(t *testing.T) {
 	z.mu.Lock()
 	z.faults["two.example.com"] = servfail
 	z.mu.Unlock()
-	if r := e.deliver("b@example.com"); !strings.HasPrefix(r, "451 4.7.5 ") || !strings.Contains(r, ".example.com: cannot find out how safe the connection must be: TLSA records of _25._tcp.one.example.com: SERVFAIL") {
+	if r := e.deliver("b@example.com"); !strings.HasPrefix(r, "451 4.7.5 ") || !strings.Contains(r, ".example.com: cannot look up the TLSA records of _25._tcp.one.example.com: SERVFAIL") {
 		t.Errorf("it got %q", r)
 	}
 	w.wantWent()

@@ -125,7 +125,20 @@ func notRouted(domain string, err error) *failure {
 	case errors.Is(err, resolve.ErrNoDomain):
 		return failing(CauseNoDomain, 550, "5.1.2", "domain "+domain+" does not exist", err)
 	}
-	return failing(CauseDNS, 451, "4.4.3", "cannot look up the mail exchangers of "+domain+": "+err.Error(), err)
+	return unresolved("cannot look up the mail exchangers of "+domain, err)
+}
+
+// unresolved is what the DNS could not tell. That an answer was there which is not to be
+// believed is another thing for the administrator than that there was none (SEM 27).
+func unresolved(what string, err error) *failure {
+	t, ok := errors.AsType[*resolve.TemporaryError](err)
+	switch {
+	case !ok:
+		return failing(CauseDNS, 451, "4.4.3", what+": "+err.Error(), err)
+	case t.Security == resolve.Bogus:
+		return failing(CauseDNS, 451, "4.7.5", what+": "+t.Reason(), err)
+	}
+	return failing(CauseDNS, 451, "4.4.3", what+": "+t.Reason(), err)
 }
 
 func (g *Gateway) routeSmarthost(ctx context.Context) *destination {
@@ -202,7 +215,7 @@ func (g *Gateway) addresses(ctx context.Context, h *host) ([]netip.Addr, error) 
 	case errors.Is(err, resolve.ErrNoAddress), errors.Is(err, resolve.ErrNoDomain):
 		return nil, failing(CauseDNS, 451, "4.4.4", h.name+": the name has no address", err)
 	case err != nil:
-		return nil, failing(CauseDNS, 451, "4.4.3", h.name+": cannot look up the address: "+err.Error(), err)
+		return nil, unresolved(h.name+": cannot look up the address", err)
 	}
 	return inTurn(answer.Addrs, g.o.Preference), nil
 }

@@ -52,12 +52,19 @@ func (r *Resolver) askAll(ctx context.Context, q question, check checker) *answe
 
 // doubted notes that an answer was there and is bogus. What one server has to
 // say for itself does not depend on which one was asked first: a good answer of
-// any is taken, and without it a bogus one weighs more than none.
+// any is taken, and without it a bogus one weighs more than none. Why it is that is
+// what stood in the way at last, not all that was in vain because of it.
 func (a *answer) doubted(why []error) {
+	explained := false
 	for _, err := range why {
-		if d, ok := errors.AsType[*doubt](err); ok && d.security < a.security {
-			a.security, a.why, a.stripped = d.security, d.why, d.stripped
-			a.failure.Security, a.failure.Why = d.security, d.why
+		d, ok := errors.AsType[*doubt](err)
+		if !ok || explained && d.security >= a.security {
+			continue
+		}
+		explained = true
+		a.security, a.why, a.stripped = d.security, d.why, d.stripped
+		a.failure.Security, a.failure.Why = d.security, d.why
+		if d.security == Bogus {
 			a.expires = a.since.Add(keepBogus)
 		}
 	}

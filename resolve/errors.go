@@ -70,6 +70,15 @@ type Failure struct {
 
 // Error returns, say, "SERVFAIL from 127.0.0.1:53 for MX example.com".
 func (e *TemporaryError) Error() string {
+	name := "."
+	if e.Name != "" {
+		name = safe(e.Name)
+	}
+	return e.Reason() + " for " + e.Type + " " + name
+}
+
+// Reason is Error without what was asked for: "SERVFAIL from 127.0.0.1:53".
+func (e *TemporaryError) Reason() string {
 	var all []string
 	for _, f := range e.Failures {
 		all = append(all, f.Why+" from "+f.Server)
@@ -77,7 +86,7 @@ func (e *TemporaryError) Error() string {
 	if e.Err != nil {
 		all = append(all, e.Err.Error())
 	}
-	return strings.Join(all, ", ") + " for " + e.Type + " " + safe(e.Name)
+	return strings.Join(all, ", ")
 }
 
 // Unwrap returns Err.

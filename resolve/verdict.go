@@ -44,7 +44,12 @@ func (v verdict) and(other verdict) verdict {
 // doubt is a verdict that keeps an answer from being given.
 type doubt struct{ verdict }
 
-func (d *doubt) Error() string { return d.security.String() + " (" + d.why + ")" }
+func (d *doubt) Error() string {
+	if d.security == Bogus {
+		return "bogus (" + d.why + ")"
+	}
+	return "an answer that cannot be validated (" + d.why + ")"
+}
 
 const (
 	maxVerified  = 16  // signatures that are looked at for one message (STANDARDS 114)

@@ -29,7 +29,7 @@ func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, erro
 	}
 	answer, err := find(ctx, host, resolve.Both)
 	if err != nil {
-		return dane.Address{}, err
+		return dane.Address{}, briefly(err)
 	}
 	if answer.Security == resolve.Indeterminate {
 		// One family could not be had, or nobody looked: the hosts file, a clock that is
@@ -53,7 +53,7 @@ func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, erro
 func (n tlsaNames) TLSA(ctx context.Context, owner string) (dane.Answer, error) {
 	found, err := ask(ctx, n.lookup, owner, func(r *resolve.Resolver) (resolve.TLSAAnswer, error) { return r.TLSA(ctx, owner) })
 	if err != nil {
-		return dane.Answer{}, err
+		return dane.Answer{}, briefly(err)
 	}
 	a := dane.Answer{Secure: found.Security == resolve.Secure, Owner: found.Owner, Expires: found.Expires}
 	for _, r := range found.Records {
@@ -75,7 +75,22 @@ func (l *latest) TXT(ctx context.Context, name string) ([]string, time.Time, err
 		return nil, time.Time{}, errStarting
 	}
 	answer, err := ask(ctx, n, name, func(r *resolve.Resolver) (resolve.TXTAnswer, error) { return r.TXT(ctx, name) })
-	return answer.Texts, answer.Expires, err
+	return answer.Texts, answer.Expires, briefly(err)
+}
+
+// brief is an error for those who say themselves what was asked for.
+type brief struct{ *resolve.TemporaryError }
+
+func (b brief) Error() string { return b.Reason() }
+
+// Unwrap makes it one of the error inside, too.
+func (b brief) Unwrap() error { return b.TemporaryError }
+
+func briefly(err error) error {
+	if t, ok := errors.AsType[*resolve.TemporaryError](err); ok {
+		return brief{t}
+	}
+	return err
 }
 
 // dial connects to a host by the names of the configuration: to one address after

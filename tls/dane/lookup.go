@@ -104,12 +104,14 @@ type LookupError struct {
 	Err  error
 }
 
-// Error returns, say, "TLSA records of _25._tcp.mx.example.com: SERVFAIL from 127.0.0.1:53".
+// Error returns, say, "cannot look up the TLSA records of _25._tcp.mx.example.com: SERVFAIL from
+// 127.0.0.1:53".
 func (e *LookupError) Error() string {
-	if e.Type == "TLSA" {
-		return "TLSA records of " + clean(e.Name) + ": " + e.Err.Error()
+	what := e.Type
+	if what == "TLSA" {
+		what = "TLSA records"
 	}
-	return e.Type + " of " + clean(e.Name) + ": " + e.Err.Error()
+	return "cannot look up the " + what + " of " + clean(e.Name) + ": " + e.Err.Error()
 }
 
 // Unwrap returns Err.

@@ -117,7 +117,7 @@ func (e *Engine) findTLSA(ctx context.Context, in MXInput, d *Decision) (f dane.
 	f, err := e.dane.Find(ctx, dane.MXInfo{Domain: d.Domain, Canonical: in.Canonical, Host: d.Host,
 		Port: d.Port, Implicit: in.Implicit, MXSecure: in.MXSecure})
 	if err != nil {
-		d.Err = fmt.Errorf("cannot find out how safe the connection must be: %w", err)
+		d.Err = fmt.Errorf("%w; without that it is not known how safe the connection must be", err)
 		d.reason(SourceDANE, err.Error())
 		return f, false
 	}

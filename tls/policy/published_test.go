@@ -103,7 +103,7 @@ func TestWhatIsPublishedDecides(t *testing.T) {
 		byChance = "may default for  by  SNI mx.example.net"
 		anybody  = "encrypt dane for  by  SNI tlsa.example.net"
 		skipSTS  = bySTS + "; not among the MX hosts that the MTA-STS policy of example.com names"
-		skipDANE = "dane dane for  by  SNI mx.example.net; cannot find out how safe the connection must be: TLSA records of _25._tcp.mx.example.net: SERVFAIL from 127.0.0.1:53"
+		skipDANE = "dane dane for  by  SNI mx.example.net; cannot look up the TLSA records of _25._tcp.mx.example.net: SERVFAIL from 127.0.0.1:53; without that it is not known how safe the connection must be"
 	)
 	tests := []struct{ operator, dane, sts, memory, want string }{
 		{"auto", "usable", "", "", byDANE},
@@ -254,7 +254,7 @@ func TestEveryFindingIsTold(t *testing.T) {
 		{"unusable", "", "dane: MX records: secure (by com)|dane: unusable: because; not 1 1 1 00: usage 1 is not for SMTP|mta-sts: no policy"},
 		{"none", "enforce", "dane: MX records: secure (by com)|dane: no_records: because|mta-sts: mode enforce, mx *.example.net, max_age 86400"},
 		{"unsigned", "testing", "dane: MX records: secure (by com)|dane: not_applicable: because|mta-sts: mode testing, mx *.example.org, max_age 86400|remembered: nothing known of mx.example.net|default: level may: TLS if it works, no certificate is refused"},
-		{"error", "enforce", "dane: MX records: secure (by com)|dane: TLSA records of _25._tcp.mx.example.net: SERVFAIL from 127.0.0.1:53"},
+		{"error", "enforce", "dane: MX records: secure (by com)|dane: cannot look up the TLSA records of _25._tcp.mx.example.net: SERVFAIL from 127.0.0.1:53"},
 	}
 	for _, tt := range tests {
 		e := engine(policy.Options{Default: policy.Rule{Auto: true}, Memory: remembers{}, DANE: found(tt.dane), STS: policies(tt.sts)})
