@@ -31,7 +31,28 @@ var (
 	Silent    = Fault{Drop: true}
 	Truncated = Fault{Truncate: true}
 	PlainOnly = Fault{Rcode: "FORMERR", EDNS: true} // a server from before 1999
+	WrongID   = Fault{Mangle: wrongID}              // as from somebody who has not seen the question
+	OtherName = Fault{Mangle: otherName}            // what it answers is another question
 )
+
+// Instead has questions answered by what another server knows: as by somebody who
+// is in between.
+func Instead(other *Server) Fault {
+	return Fault{Mangle: func(query, _ []byte) [][]byte { return other.reply(query, "tcp") }}
+}
+
+func wrongID(_, answer []byte) [][]byte {
+	answer[0] ^= 1
+	return [][]byte{answer}
+}
+
+// otherName answers for a name whose first letter is the next one in the alphabet.
+func otherName(_, answer []byte) [][]byte {
+	answer[headerSize+1]++
+	return [][]byte{answer}
+}
+
+const headerSize = 12 // of a message; the name in the question comes behind it
 
 // hits says whether f applies to a question.
 func (f *Fault) hits(q *dns.Msg, network string) bool {
