@@ -21,7 +21,7 @@ type tlsaNames struct {
 // Address implements dane.Resolver. Nothing is asked where no answer could count.
 func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, error) {
 	if !n.checks(host) {
-		return dane.Address{Canonical: host}, nil
+		return dane.Address{Canonical: host, Unproved: n.unproved("")}, nil
 	}
 	find := n.Addresses
 	if n.operators {
@@ -43,10 +43,23 @@ func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, erro
 			}
 		}
 	}
-	return dane.Address{
+	a := dane.Address{
 		Canonical: answer.Canonical, Secure: answer.Security == resolve.Secure,
 		AliasSecure: answer.FirstSecurity == resolve.Secure, Expires: answer.Expires,
-	}, nil
+	}
+	if answer.Security == resolve.Indeterminate {
+		a.Unproved = n.unproved(answer.Why)
+	}
+	return a, nil
+}
+
+// unproved is why it is not known whether something is signed: what the resolver says,
+// or that there is no DNSSEC. It is "" of what DNSSEC says nothing about: names of one's own, and the hosts file.
+func (n tlsaNames) unproved(why string) string {
+	if why == "" && n.trial.known(unavailable) {
+		return "DNSSEC is not available"
+	}
+	return why
 }
 
 // TLSA implements dane.Resolver.
@@ -56,6 +69,9 @@ func (n tlsaNames) TLSA(ctx context.Context, owner string) (dane.Answer, error) 
 		return dane.Answer{}, briefly(err)
 	}
 	a := dane.Answer{Secure: found.Security == resolve.Secure, Owner: found.Owner, Expires: found.Expires}
+	if found.Security == resolve.Indeterminate {
+		a.Unproved = n.unproved(found.Why)
+	}
 	for _, r := range found.Records {
 		a.Records = append(a.Records, dane.Record{Usage: r.Usage, Selector: r.Selector, MatchingType: r.MatchingType, Data: r.Data})
 	}

@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -13,18 +13,16 @@ import (
 )
 
 const (
-	tlsaKey   = "tlsa/"             // and the host and port
-	tlsaFor   = 30 * 24 * time.Hour // that a host had usable records counts for so long (SEM 27)
+	tlsaKey   = "tlsa/"             // and the host and port, or the domain
+	tlsaFor   = 30 * 24 * time.Hour // that there were usable records counts for so long (SEM 27)
 	tlsaAgain = 24 * time.Hour      // after which it is written down again
 )
 
-var errWithheld = errors.New("there were some in the last 30 days, and the resolver holds DNSSEC signatures back now")
-
-// tlsaFinder implements policy.DANE. It remembers the hosts that have TLSA records,
-// so that they cannot be made to have none by a resolver without DNSSEC (SEM 27).
+// tlsaFinder implements policy.DANE. It remembers the hosts that have TLSA records, and the
+// domains whose signed MX records name such a host: they cannot be made to have none by a
+// resolver without DNSSEC (SEM 27), nor by a clock that is wrong (STANDARDS 118).
 type tlsaFinder struct {
 	lookup dane.Lookup
-	names  *lookup
 	memory store.Store // nil: nothing is remembered
 	log    *slog.Logger
 }
@@ -35,17 +33,22 @@ func (t *tlsaFinder) Find(ctx context.Context, mx dane.MXInfo) (dane.Finding, er
 	if err != nil || t.memory == nil {
 		return f, err
 	}
-	key := tlsaKey + net.JoinHostPort(mx.Host, strconv.Itoa(int(mx.Port)))
+	host, domain := tlsaKey+net.JoinHostPort(mx.Host, strconv.Itoa(int(mx.Port))), tlsaKey+mx.Domain
 	switch {
 	case f.Status == dane.Usable:
-		t.note(key)
-	case f.Status == dane.NotApplicable && t.names.trial.known(unavailable) && t.noted(key) < tlsaFor:
-		return dane.Finding{}, &dane.LookupError{Name: dane.Owner(mx.Host, mx.Port), Type: "TLSA", Err: errWithheld}
+		t.note(host)
+		if mx.MXSecure {
+			t.note(domain)
+		}
+	case f.Unproved != "" && (t.noted(host) < tlsaFor || t.noted(domain) < tlsaFor): // who forges MX records names a host without
+		return dane.Finding{}, &dane.LookupError{Name: dane.Owner(mx.Host, mx.Port), Type: "TLSA",
+			Err: fmt.Errorf("%s or %s had some in the last 30 days, and nobody can tell now: %s", mx.Host, mx.Domain, f.Unproved)}
 	}
 	return f, nil
 }
 
-// noted is how long ago that was; of what never was, or cannot be read, it is very long.
+// noted is how long ago that was, also by a clock that has been set back since; of what
+// never was, or cannot be read, it is very long.
 func (t *tlsaFinder) noted(key string) time.Duration {
 	text, err := t.memory.Get(key)
 	if err != nil {
@@ -65,6 +68,6 @@ func (t *tlsaFinder) note(key string) {
 	now := time.Now().UTC()
 	err := t.memory.Write(store.Change{Key: key, Value: []byte(now.Format(time.RFC3339)), Expires: now.Add(tlsaFor)})
 	if err != nil {
-		t.log.Warn("that a host has TLSA records could not be written down", "error", err)
+		t.log.Warn("that a destination has TLSA records could not be written down", "error", err)
 	}
 }

@@ -1,6 +1,7 @@
 package dane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,15 +27,17 @@ type Address struct {
 	Canonical   string // where CNAMEs lead from the host; the host itself without
 	Secure      bool   // the address and all CNAMEs on the way are signed
 	AliasSecure bool   // the host's own CNAME, the first, is signed; of no meaning without
+	Unproved    string // why nobody could tell whether it is signed; "" where somebody could, or nobody was to
 	Expires     time.Time
 }
 
 // Answer is a set of TLSA records.
 type Answer struct {
-	Records []Record // none: there are none
-	Secure  bool     // the records, or the proof that there are none, and all CNAMEs on the way, are signed
-	Owner   string   // where the records are, after CNAMEs
-	Expires time.Time
+	Records  []Record // none: there are none
+	Secure   bool     // the records, or the proof that there are none, and all CNAMEs on the way, are signed
+	Unproved string   // as of Address
+	Owner    string   // where the records are, after CNAMEs
+	Expires  time.Time
 }
 
 // InsecureMX says what to do with a signed host that an unsigned domain names as its MX. Postfix
@@ -92,7 +95,10 @@ type Finding struct {
 	Names      Names    // for Match
 	InsecureMX bool     // the MX records are not signed: who matches is trusted, not verified
 	Why        string   // one line for people
-	Expires    time.Time
+	// Unproved is why nobody could tell whether DANE applies; "" where it does, or is proved not to. NotApplicable follows
+	// from both (RFC 7672, 2.1.1), for a caller who does not know better.
+	Unproved string
+	Expires  time.Time
 }
 
 // LookupError says that it could not be found out what a host's TLSA records are, so that nobody
@@ -150,10 +156,18 @@ func (l *Lookup) Find(ctx context.Context, mx MXInfo) (Finding, error) {
 	f.Expires = addr.Expires
 	names := bases(host, addr)
 	if len(names) == 0 {
-		f.Why = "the address of " + clean(host) + " is not signed"
+		f.notSigned("the address of "+clean(host), addr.Unproved)
 		return f, nil
 	}
 	return l.ask(ctx, f, names, mx)
+}
+
+// notSigned notes that DANE does not apply.
+func (f *Finding) notSigned(what, unproved string) {
+	f.Unproved = unproved
+	if f.Why = what + " is not signed"; unproved != "" {
+		f.Why = "nobody can tell whether " + what + " is signed: " + unproved
+	}
 }
 
 // bases returns the names that TLSA records can be under, the better one first (RFC 7672, 2.2.2 and
@@ -175,6 +189,7 @@ func bases(host string, addr Address) []string {
 // next; an error does not (RFC 7672, 2.1.2): else who makes it fail would choose.
 func (l *Lookup) ask(ctx context.Context, f Finding, bases []string, mx MXInfo) (Finding, error) {
 	var insecure, none []string
+	unproved := ""
 	for _, base := range bases {
 		owner := Owner(base, mx.Port)
 		answer, err := l.Resolver.TLSA(ctx, owner)
@@ -185,6 +200,7 @@ func (l *Lookup) ask(ctx context.Context, f Finding, bases []string, mx MXInfo) 
 		switch {
 		case !answer.Secure:
 			insecure = append(insecure, clean(owner))
+			unproved = cmp.Or(unproved, answer.Unproved)
 		case len(answer.Records) == 0:
 			none = append(none, clean(owner))
 		default:
@@ -194,7 +210,7 @@ func (l *Lookup) ask(ctx context.Context, f Finding, bases []string, mx MXInfo) 
 		}
 	}
 	if len(none) == 0 {
-		f.Why = "the answer for " + strings.Join(insecure, " and ") + " is not signed"
+		f.notSigned("the answer for "+strings.Join(insecure, " and "), unproved)
 		return f, nil
 	}
 	f.Status, f.Base = NoRecords, canonical(mx.Host)
