@@ -63,7 +63,7 @@ func (a *answer) doubted(why []error) {
 		}
 		explained = true
 		a.security, a.why, a.stripped = d.security, d.why, d.stripped
-		a.failure.Security, a.failure.Why = d.security, d.why
+		a.failure.Security, a.failure.Why, a.failure.Unsigned = d.security, d.why, d.stripped
 		if d.security == Bogus {
 			a.expires = a.since.Add(keepBogus)
 		}

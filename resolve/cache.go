@@ -3,8 +3,6 @@ package resolve
 import (
 	"sync"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 const (
@@ -20,22 +18,20 @@ type cache struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	answers *simplelru.LRU[question, *answer]
+	answers *bounded[question, *answer]
 }
 
 func newCache(now func() time.Time) *cache {
-	answers, err := simplelru.NewLRU[question, *answer](capacity, nil)
-	if err != nil {
-		panic(err) // only for a capacity that is not positive
-	}
-	return &cache{now: now, answers: answers}
+	return &cache{now: now, answers: newBounded[question](capacity, mostOctets, (*answer).cost)}
 }
+
+func (a *answer) cost() int { return costOfOne + costOf(a.records) }
 
 // get returns an answer that is still alive, or nil.
 func (c *cache) get(q question) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a, ok := c.answers.Get(q)
+	a, ok := c.answers.get(q)
 	// An answer from the future is from before the clock was set back.
 	if now := c.now(); !ok || now.Before(a.since) || !now.Before(a.expires) {
 		return nil
@@ -50,5 +46,5 @@ func (c *cache) put(q question, a *answer) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answers.Add(q, a)
+	c.answers.put(q, a)
 }

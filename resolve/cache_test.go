@@ -131,8 +131,8 @@ func TestTheCacheIsBounded(t *testing.T) {
 	for i := range capacity {
 		put(fmt.Sprintf("d%d.example", i))
 	}
-	if c.get(oldest) != nil || c.answers.Len() != capacity {
-		t.Errorf("%d answers, the oldest is there: %v", c.answers.Len(), c.get(oldest) != nil)
+	if c.get(oldest) != nil || c.answers.all.Len() != capacity {
+		t.Errorf("%d answers, the oldest is there: %v", c.answers.all.Len(), c.get(oldest) != nil)
 	}
 }
 

@@ -60,6 +60,9 @@ type TemporaryError struct {
 	// Indeterminate. Why says it in one line for people.
 	Security Security
 	Why      string
+	// Unsigned: it is Bogus because signatures are missing altogether. That is what a
+	// forger's answer looks like, and that of a server with a view of its own.
+	Unsigned bool
 }
 
 // Failure is what became of asking one server.

@@ -37,10 +37,11 @@ func (e strayError) Unwrap() error { return e.error }
 // exchange puts q to the server once and returns what it says, whatever that
 // is. A datagram that was cut off, or that cannot be read, is followed by TCP.
 func (s *server) exchange(ctx context.Context, dial dialer, q question, edns bool, patience time.Duration) (*dns.Msg, error) {
-	query, err := q.pack(edns)
+	query, err := q.pack(edns, ednsSize)
 	if err != nil {
 		return nil, refused("no question can be made of it: " + err.Error())
 	}
+	truncated := false
 	if s.tls == nil {
 		m, err := s.datagram(ctx, dial, query, patience)
 		if err == nil && !m.Truncated {
@@ -49,10 +50,32 @@ func (s *server) exchange(ctx context.Context, dial dialer, q question, edns boo
 		if stray, ok := errors.AsType[strayError](err); err != nil && !errors.Is(err, errUnreadable) && (!ok || stray.error != nil) {
 			return nil, err
 		}
+		truncated = err == nil
 	}
+	m, err := s.streamWithin(ctx, dial, query, patience)
+	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" || !truncated || !edns {
+		return m, err
+	}
+	return s.large(ctx, dial, q, patience, err)
+}
+
+func (s *server) streamWithin(ctx context.Context, dial dialer, q query, patience time.Duration) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return s.stream(ctx, dial, query)
+	return s.stream(ctx, dial, q)
+}
+
+// large asks for a large datagram, which may come in fragments, where there is no way to
+// the server over TCP; else it returns what was wrong with that.
+func (s *server) large(ctx context.Context, dial dialer, q question, patience time.Duration, wrong error) (*dns.Msg, error) {
+	query, err := q.pack(true, maxUDP)
+	if err != nil {
+		return nil, wrong
+	}
+	if m, err := s.datagram(ctx, dial, query, patience); err == nil && !m.Truncated {
+		return m, nil
+	}
+	return nil, wrong
 }
 
 // query is a packed question and what an answer must repeat of it.
@@ -65,13 +88,13 @@ type query struct {
 // pack gives the question an ID that nobody can guess. Who validates asks for the
 // signatures (DO), and for all that there is, whatever the server thinks of it
 // (CD; RFC 4035, 3.2); who trusts the server asks what it thinks (RFC 6840, 5.7).
-func (q question) pack(edns bool) (query, error) {
+func (q question) pack(edns bool, size uint16) (query, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(q.name+".", q.kind) // with a random ID and RD set
 	m.CheckingDisabled = q.mode == Validate
 	m.AuthenticatedData = q.mode == TrustAD
 	if edns {
-		m.SetEdns0(ednsSize, q.mode == Validate)
+		m.SetEdns0(size, q.mode == Validate)
 	}
 	packed, err := m.Pack()
 	return query{q, m.Id, packed}, err

@@ -17,7 +17,7 @@ import (
 func TestAQuestionCarriesARandomIDAndEDNS(t *testing.T) {
 	ids := map[uint16]bool{}
 	for range 20 {
-		q, err := question{name: "example.com", kind: dns.TypeMX}.pack(true)
+		q, err := question{name: "example.com", kind: dns.TypeMX}.pack(true, ednsSize)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func TestAConnectionThatClosesIsAFailure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs := net.Pipe()
-			q, _ := question{name: "example.com", kind: dns.TypeMX}.pack(true)
+			q, _ := question{name: "example.com", kind: dns.TypeMX}.pack(true, ednsSize)
 			go func() {
 				_, _ = theirs.Read(make([]byte, 2000))
 				_, _ = theirs.Write(f(q.packed))

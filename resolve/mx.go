@@ -78,5 +78,15 @@ func hosts(records []dns.RR) (all []MX, null bool) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b MX) int { return cmp.Compare(a.Preference, b.Preference) })
-	return all, null
+	return once(all), null
+}
+
+// once leaves out what has stood before, of hosts that are sorted: nobody tries a host twice.
+func once(all []MX) []MX {
+	seen := make(map[string]bool, len(all))
+	return slices.DeleteFunc(all, func(mx MX) bool {
+		again := seen[mx.Host]
+		seen[mx.Host] = true
+		return again
+	})
 }

@@ -23,6 +23,8 @@ type Resolver struct {
 	anchors     Anchors
 	zones       *zones
 	zoneFlights singleflight.Group
+	insecure    []string  // zones that need not be signed
+	public      bool      // the anchors are those of the public root
 	tests       [2]string // names: a signed one and one that is not
 }
 
@@ -59,6 +61,10 @@ type Options struct {
 	DNSSEC Mode
 	// Anchors are the keys that Validate believes. Zero: [IANA].
 	Anchors Anchors
+	// Insecure are domains that need not be signed, with all below them, whatever the
+	// zones above say: those that servers of one's own answer for in their own way (RFC 7646).
+	// Names that the public DNS cannot have need not be either, under its root.
+	Insecure []string
 	// SignedName and UnsignedName are what SelfTest asks for. "": "ietf.org" and
 	// "google.com".
 	SignedName, UnsignedName string
@@ -66,6 +72,7 @@ type Options struct {
 
 const (
 	capacity   = 16384            // answers in the cache
+	mostOctets = 16 << 20         // of them, and as much again of the zones that they are in
 	maxSlots   = 512              // questions on their way: each has a socket
 	rounds     = 2                // how often a server is asked that gives no sign; it gets twice the time then
 	firstRound = 5 * time.Second  // for all servers together
@@ -103,7 +110,7 @@ func build(o Options) *Resolver {
 		o.Anchors = IANA()
 	}
 	return &Resolver{
-		mode: o.DNSSEC, anchors: o.Anchors, zones: newZones(),
+		mode: o.DNSSEC, anchors: o.Anchors, zones: newZones(), insecure: lowered(o.Insecure), public: o.Anchors.isPublic(),
 		tests:   [2]string{or(o.SignedName, "ietf.org"), or(o.UnsignedName, "google.com")},
 		servers: newServers(o),
 		hosts:   newFile(or(o.Hosts, "/etc/hosts"), parseHosts),
@@ -111,6 +118,13 @@ func build(o Options) *Resolver {
 		cache:   newCache(o.Now),
 		slots:   make(chan struct{}, maxSlots),
 	}
+}
+
+func lowered(names []string) (all []string) {
+	for _, name := range names {
+		all = append(all, lower(name))
+	}
+	return all
 }
 
 func or(text, otherwise string) string {

@@ -60,6 +60,6 @@ func (r *Resolver) SelfTest(ctx context.Context) SelfTestResult {
 func (r *Resolver) forgetful() *Resolver {
 	return &Resolver{
 		servers: r.servers, hosts: r.hosts, dial: r.dial, cache: newCache(r.cache.now), slots: r.slots,
-		mode: r.mode, anchors: r.anchors, zones: newZones(), tests: r.tests,
+		mode: r.mode, anchors: r.anchors, zones: newZones(), insecure: r.insecure, public: r.public, tests: r.tests,
 	}
 }

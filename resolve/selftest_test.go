@@ -63,7 +63,7 @@ func TestTheServersWordIsTakenIfThatIsWanted(t *testing.T) {
 // STANDARDS 95.
 func TestTheFlagsOfAQuestionFollowTheMode(t *testing.T) {
 	for mode, want := range map[Mode][4]bool{Off: {true, false, false, false}, TrustAD: {true, true, false, false}, Validate: {true, false, true, true}} {
-		q, err := question{"example.com", dns.TypeMX, mode}.pack(true)
+		q, err := question{"example.com", dns.TypeMX, mode}.pack(true, ednsSize)
 		m := new(dns.Msg)
 		if err != nil || m.Unpack(q.packed) != nil {
 			t.Fatal(err)

@@ -127,7 +127,7 @@ func TestAConnectionOfDNSOverTLSIsUsedAgain(t *testing.T) {
 		t.Errorf("%d connections wait", len(s.idle))
 	}
 	first.Conn.Close() // as the server would
-	q, err := question{name: "c.example", kind: dns.TypeMX}.pack(true)
+	q, err := question{name: "c.example", kind: dns.TypeMX}.pack(true, ednsSize)
 	if err != nil {
 		t.Fatal(err)
 	}

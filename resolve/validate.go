@@ -123,6 +123,9 @@ func (v *validator) end(ctx context.Context, m *dns.Msg, a *answer, b *budget) v
 
 // positive judges a set of records.
 func (v *validator) positive(ctx context.Context, m *dns.Msg, set rrset, b *budget) verdict {
+	if why := v.exempt(set.name); why != "" {
+		return insecure(keepMost, "%s", why)
+	}
 	worst := bogus("%v came without a signature", set)
 	worst.stripped = len(set.sigs) == 0
 	for _, signer := range v.signers(set.sigs, set) {
@@ -141,6 +144,15 @@ func (v *validator) positive(ctx context.Context, m *dns.Msg, set rrset, b *budg
 		return found
 	}
 	return v.unless(ctx, set.name, worst)
+}
+
+// exempt is that of the resolver, for what somebody has asked for: while it is looked for
+// what begins at a name, top-level domains have a single label too.
+func (v *validator) exempt(name string) string {
+	if v.apex != nil {
+		return ""
+	}
+	return v.r.exempt(name)
 }
 
 // signers returns the zones that may have signed a set, of those that sigs name.
@@ -181,6 +193,9 @@ func (v *validator) expansion(m *dns.Msg, set rrset, sig *dns.RRSIG, z *zone, b 
 
 // negative judges that there is nothing at the end of an answer.
 func (v *validator) negative(ctx context.Context, m *dns.Msg, a *answer, b *budget) verdict {
+	if why := v.exempt(a.target); why != "" {
+		return insecure(keepMost, "%s", why)
+	}
 	worst := bogus("there is no proof that there is no %s of %s", kindName(a.kind), shown(a.target))
 	signers := v.signers(proofSigs(m), rrset{name: a.target, kind: a.kind})
 	worst.stripped = len(signers) == 0

@@ -71,6 +71,9 @@ type effort struct {
 	verified, hashed, asked int
 }
 
+// exhausted says whether nothing more is done for the question.
+func (e *effort) exhausted() bool { return e.verified >= maxAllVerified || e.asked >= maxAllAsked }
+
 // budget is what judging one message may cost, as part of the effort.
 type budget struct {
 	all              *effort

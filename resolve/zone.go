@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/miekg/dns"
 )
 
@@ -17,6 +16,8 @@ type zone struct {
 	verdict       // of what it is known by
 	since   time.Time
 	expires time.Time
+	cut     bool    // lost because the question that needed it had cost too much
+	asker   *effort // of that question
 }
 
 type zoneKind uint8
@@ -32,23 +33,25 @@ const (
 // zones remembers them, as cache does answers.
 type zones struct {
 	mu  sync.Mutex
-	all *simplelru.LRU[string, *zone]
+	all *bounded[string, *zone]
 }
 
 const maxZones = 8192
 
-func newZones() *zones {
-	all, err := simplelru.NewLRU[string, *zone](maxZones, nil)
-	if err != nil {
-		panic(err) // only for a capacity that is not positive
+func newZones() *zones { return &zones{all: newBounded[string](maxZones, mostOctets, (*zone).cost)} }
+
+func (z *zone) cost() int {
+	n := costOfOne
+	for _, k := range z.keys {
+		n += costOfRecord + len(k.PublicKey)
 	}
-	return &zones{all: all}
+	return n
 }
 
 func (c *zones) get(name string, now time.Time) *zone {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	z, ok := c.all.Get(name)
+	z, ok := c.all.get(name)
 	if !ok || now.Before(z.since) || !now.Before(z.expires) {
 		return nil
 	}
@@ -58,7 +61,7 @@ func (c *zones) get(name string, now time.Time) *zone {
 func (c *zones) put(z *zone) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all.Add(z.name, z)
+	c.all.put(z.name, z)
 }
 
 // validator validates what is needed for one question. The work is counted for
@@ -84,12 +87,26 @@ func (v *validator) zone(ctx context.Context, name string) *zone {
 		if z := v.r.zones.get(name, now); z != nil {
 			return z, nil
 		}
-		z := (&validator{v.r, v.spent, &name}).discover(ctx, name)
-		z.name, z.since, z.expires = name, now, now.Add(max(z.keep, time.Second)) // TTL 0 would ask again at each step
-		v.r.zones.put(z)
-		return z, nil
+		return v.look(ctx, name, now), nil
 	})
-	return found.(*zone)
+	z := found.(*zone)
+	if z.cut && z.asker != v.spent { // the work of another question
+		z = v.look(ctx, name, now)
+	}
+	return z
+}
+
+// look finds out, and remembers what holds for everybody: not that this question had
+// already cost so much elsewhere, or a hostile zone could make others unreachable.
+func (v *validator) look(ctx context.Context, name string, now time.Time) *zone {
+	z := (&validator{v.r, v.spent, &name}).discover(ctx, name)
+	z.name, z.since, z.expires = name, now, now.Add(max(z.keep, time.Second)) // TTL 0 would ask again at each step
+	if z.kind == lost && v.spent.exhausted() {
+		z.cut, z.asker = true, v.spent
+		return z
+	}
+	v.r.zones.put(z)
+	return z
 }
 
 // discover asks for the DS records of a name: they say whether a zone begins
@@ -176,6 +193,9 @@ func (v *validator) home(ctx context.Context, name string, worst verdict) verdic
 			return z.verdict
 		case signed:
 			apex = z.name
+		}
+		if z.kind == absent && apex == "" && n == 1 { // no one can be harmed by it: nobody has the name
+			return insecure(z.keep, "there is no top-level domain %s in the public DNS", shown(z.name))
 		}
 		if z.kind == absent {
 			break
