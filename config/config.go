@@ -54,6 +54,7 @@ type Resolver struct {
 	DNSSEC        string   // validate | trust-ad | off
 	DNSSECWritten bool     // false: DNSSEC is the default (SEM 27)
 	TrustAnchors  string   // absolute path of a file; empty = the keys of the root
+	Insecure      []string // domains that need not be signed, with all below them
 }
 
 // Certificate is one source of a certificate and its key: two files, or names

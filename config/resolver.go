@@ -15,6 +15,7 @@ func (r *Resolver) table() table {
 			resolverServers("servers", &r.Servers),
 			choice("dnssec", &r.DNSSEC, "validate", "trust-ad", "off"),
 			filePath("trust_anchors", &r.TrustAnchors),
+			insecureDomains("insecure_domains", &r.Insecure),
 		},
 		check: func(s *section) { checkResolver(r, s) },
 	}
@@ -28,6 +29,9 @@ func checkResolver(r *Resolver, s *section) {
 	if s.ok("trust_anchors") && r.DNSSEC != "validate" {
 		s.attrs["trust_anchors"].warn("without effect", `Nothing is validated here with dnssec = `+quote(r.DNSSEC)+`: remove the line, or write dnssec = "validate".`)
 	}
+	if s.ok("insecure_domains") && r.DNSSEC != "validate" {
+		s.attrs["insecure_domains"].warn("without effect", `Nothing is validated here with dnssec = `+quote(r.DNSSEC)+`: remove the line.`)
+	}
 	if r.DNSSEC != "trust-ad" || s.has("servers") && !s.ok("servers") {
 		return
 	}
@@ -38,6 +42,19 @@ func checkResolver(r *Resolver, s *section) {
 		// RFC 4035, 4.9.3: the AD flag is worth what the way to the server is worth.
 		s.d.warn(s.itemPlace("servers", far, len(r.Servers)), "servers: "+r.Servers[far]+" is not on this machine, and its word is taken", `Everybody on the way to it can say that an answer is signed: write a resolver on this machine, or dnssec = "validate".`)
 	}
+}
+
+// insecureDomains is a list of domains that are not validated (RFC 7646).
+func insecureDomains(name string, target *[]string) field {
+	return field{name: name, read: func(v value) {
+		*target = each(v, "", func(item value, text string) (string, bool) {
+			domain, ok := normalDomain(text)
+			if !ok {
+				item.wrong("not a domain: "+quote(text), `Write one that your own resolver answers for in its own way, "corp.example.com": what is below it is meant too.`)
+			}
+			return domain, ok
+		})
+	}}
 }
 
 // notHere says whether somebody may stand between a server and this machine. With

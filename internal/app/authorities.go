@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ type tlsaNames struct {
 
 // Address implements dane.Resolver. Nothing is asked where no answer could count.
 func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, error) {
-	if !n.checks(host) {
+	if !n.checks() {
 		return dane.Address{Canonical: host, Unproved: n.unproved("")}, nil
 	}
 	find := n.Addresses
@@ -28,7 +29,9 @@ func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, erro
 		find = n.HostAddresses
 	}
 	answer, err := find(ctx, host, resolve.Both)
-	if err != nil {
+	if errors.Is(err, resolve.ErrNoAddress) {
+		return dane.Address{}, fmt.Errorf("%w: %w", dane.ErrNoAddress, err)
+	} else if err != nil {
 		return dane.Address{}, briefly(err)
 	}
 	if answer.Security == resolve.Indeterminate {
@@ -64,7 +67,7 @@ func (n tlsaNames) unproved(why string) string {
 
 // TLSA implements dane.Resolver.
 func (n tlsaNames) TLSA(ctx context.Context, owner string) (dane.Answer, error) {
-	found, err := ask(ctx, n.lookup, owner, func(r *resolve.Resolver) (resolve.TLSAAnswer, error) { return r.TLSA(ctx, owner) })
+	found, err := ask(ctx, n.lookup, func(r *resolve.Resolver) (resolve.TLSAAnswer, error) { return r.TLSA(ctx, owner) })
 	if err != nil {
 		return dane.Answer{}, briefly(err)
 	}
@@ -90,7 +93,7 @@ func (l *latest) TXT(ctx context.Context, name string) ([]string, time.Time, err
 	if n == nil {
 		return nil, time.Time{}, errStarting
 	}
-	answer, err := ask(ctx, n, name, func(r *resolve.Resolver) (resolve.TXTAnswer, error) { return r.TXT(ctx, name) })
+	answer, err := ask(ctx, n, func(r *resolve.Resolver) (resolve.TXTAnswer, error) { return r.TXT(ctx, name) })
 	return answer.Texts, answer.Expires, briefly(err)
 }
 

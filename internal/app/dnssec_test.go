@@ -287,17 +287,6 @@ func TestNobodyWaitsForATrialLongerThanHeCan(t *testing.T) {
 	<-running
 }
 
-func TestNamesThatThePublicDNSCannotHaveAreNotValidated(t *testing.T) {
-	for name, want := range map[string]bool{
-		"smarthost": true, "mail.lan": true, "Mail.Local.": true, "a.b.internal": true, "x.home.arpa": true, "mail.corp": true, "localhost": true,
-		"example.com": false, "lan.example.com": false, "arpa.": true, "1.in-addr.arpa": false, "notlan.de": false,
-	} {
-		if got := isLocal(name); got != want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
 func TestASmarthostMayBeInTheHostsFileAlone(t *testing.T) {
 	n := testTrial(t, bare(t), dnssecRoot)
 	a, err := tlsaNames{n, true}.Address(t.Context(), "localhost")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 
 	"postern/config"
 	"postern/resolve"
@@ -47,7 +46,7 @@ func (b builder) resolver() (*lookup, error) {
 		return nil, problem("Correct servers in the resolver block.", "resolver: %w", err)
 	}
 	if mode := modes[from.cfg.DNSSEC]; from.wanted && mode != resolve.Off {
-		n.checked, err = resolve.NewWith(resolve.Options{Servers: from.cfg.Servers, DNSSEC: mode, Anchors: anchors})
+		n.checked, err = resolve.NewWith(resolve.Options{Servers: from.cfg.Servers, DNSSEC: mode, Anchors: anchors, Insecure: from.cfg.Insecure})
 		if err != nil {
 			return nil, problem("Correct the resolver block.", "resolver: %w", err)
 		}
@@ -89,61 +88,58 @@ func (f lookupOf) same(other lookupOf) bool {
 
 // MX implements proxy.Resolver.
 func (n *lookup) MX(ctx context.Context, domain string) (resolve.MXAnswer, error) {
-	return ask(ctx, n, domain, func(r *resolve.Resolver) (resolve.MXAnswer, error) { return r.MX(ctx, domain) })
+	return ask(ctx, n, func(r *resolve.Resolver) (resolve.MXAnswer, error) { return r.MX(ctx, domain) })
 }
 
 // Addresses implements proxy.Resolver.
 func (n *lookup) Addresses(ctx context.Context, host string, f resolve.Family) (resolve.AddrAnswer, error) {
-	return ask(ctx, n, host, func(r *resolve.Resolver) (resolve.AddrAnswer, error) { return r.Addresses(ctx, host, f) })
+	a, err := ask(ctx, n, func(r *resolve.Resolver) (resolve.AddrAnswer, error) { return r.Addresses(ctx, host, f) })
+	return n.through64(ctx, host, f, a), err
 }
 
 // HostAddresses implements proxy.Resolver.
 func (n *lookup) HostAddresses(ctx context.Context, host string, f resolve.Family) (resolve.AddrAnswer, error) {
-	return ask(ctx, n, host, func(r *resolve.Resolver) (resolve.AddrAnswer, error) { return r.HostAddresses(ctx, host, f) })
+	a, err := ask(ctx, n, func(r *resolve.Resolver) (resolve.AddrAnswer, error) { return r.HostAddresses(ctx, host, f) })
+	return n.through64(ctx, host, f, a), err
 }
 
 // ask asks with DNSSEC, where there is any. That the servers know none is looked
 // into as soon as an answer is not to be believed, and not before: nobody waits
 // for it where all is well.
-func ask[T any](ctx context.Context, n *lookup, name string, look func(*resolve.Resolver) (T, error)) (T, error) {
-	if !n.checks(name) {
+func ask[T any](ctx context.Context, n *lookup, look func(*resolve.Resolver) (T, error)) (T, error) {
+	if !n.checks() {
 		return look(n.plain)
 	}
 	answer, err := look(n.checked)
 	if !isTemporary(err) || n.trial.known(validates) || n.trial.known(withheld) {
-		return answer, err
+		return answer, hinted(err)
 	}
 	// Servers that do not answer at all are not worth a trial.
 	instead, wrong := look(n.plain)
 	if !isTemporary(wrong) && n.trial.unavailable(ctx) {
 		return instead, wrong
 	}
-	return answer, err
+	return answer, hinted(err)
 }
 
-// checks says whether answers for a name are followed by their signatures.
-func (n *lookup) checks(name string) bool {
-	return n.checked != nil && !n.trial.known(unavailable) && (n.from.cfg.TrustAnchors != "" || !isLocal(name))
+var errView = errors.New("if a server of your own answers for it without signatures, name the domain in insecure_domains of the resolver block")
+
+// hinted says beside what came without signatures that it need not be an attack.
+func hinted(err error) error {
+	t, ok := errors.AsType[*resolve.TemporaryError](err)
+	if !ok || !t.Unsigned || t.Err != nil {
+		return err
+	}
+	more := *t
+	more.Err = errView
+	return &more
 }
+
+// checks says whether answers are followed by their signatures.
+func (n *lookup) checks() bool { return n.checked != nil && !n.trial.known(unavailable) }
 
 // isTemporary says whether nobody could tell, or the answer was bogus.
 func isTemporary(err error) bool {
 	_, temporary := errors.AsType[*resolve.TemporaryError](err)
 	return temporary
-}
-
-// isLocal says whether a name cannot be in the public DNS, so that its root, which
-// is signed, denies it, while a resolver of one's own may know it: single labels, and
-// names below those that are set aside (RFC 6761, RFC 6762, RFC 8375, and "internal"
-// by ICANN) or, by ICANN too, never given away because so many use them.
-func isLocal(name string) bool {
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if !strings.Contains(name, ".") || strings.HasSuffix(name, ".home.arpa") || name == "home.arpa" {
-		return true
-	}
-	switch name[strings.LastIndexByte(name, '.')+1:] {
-	case "local", "localhost", "internal", "lan", "home", "corp":
-		return true
-	}
-	return false
 }

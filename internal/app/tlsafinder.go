@@ -23,6 +23,7 @@ const (
 // resolver without DNSSEC (SEM 27), nor by a clock that is wrong (STANDARDS 118).
 type tlsaFinder struct {
 	lookup dane.Lookup
+	names  *lookup
 	memory store.Store // nil: nothing is remembered
 	log    *slog.Logger
 }
@@ -40,11 +41,22 @@ func (t *tlsaFinder) Find(ctx context.Context, mx dane.MXInfo) (dane.Finding, er
 		if mx.MXSecure {
 			t.note(domain)
 		}
-	case f.Unproved != "" && (t.noted(host) < tlsaFor || t.noted(domain) < tlsaFor): // who forges MX records names a host without
-		return dane.Finding{}, &dane.LookupError{Name: dane.Owner(mx.Host, mx.Port), Type: "TLSA",
-			Err: fmt.Errorf("%s or %s had some in the last 30 days, and nobody can tell now: %s", mx.Host, mx.Domain, f.Unproved)}
+	case f.Status == dane.NotApplicable && (t.noted(host) < tlsaFor || t.noted(domain) < tlsaFor): // who forges MX records names a host without
+		if why := t.unproved(ctx, f); why != "" {
+			return dane.Finding{}, &dane.LookupError{Name: dane.Owner(mx.Host, mx.Port), Type: "TLSA",
+				Err: fmt.Errorf("%s or %s had some in the last 30 days, and nobody can tell now: %s", mx.Host, mx.Domain, why)}
+		}
 	}
 	return f, nil
+}
+
+// unproved is why it is not known that DANE does not apply any more; "" where it is. A server that is
+// trusted may have stopped to validate since the last trial.
+func (t *tlsaFinder) unproved(ctx context.Context, f dane.Finding) string {
+	if f.Unproved != "" || t.names.from.cfg.DNSSEC != "trust-ad" || t.names.trial.vouches(ctx) {
+		return f.Unproved
+	}
+	return "the resolver does not vouch for signed names"
 }
 
 // noted is how long ago that was, also by a clock that has been set back since; of what

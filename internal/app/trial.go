@@ -94,6 +94,17 @@ func (t *trial) known(v verdict) bool {
 
 func (t *trial) asked() string { return strings.Join(t.lookup.plain.Asks(), " ") }
 
+// vouches says whether the servers let DNSSEC through now, as of a minute ago at most.
+func (t *trial) vouches(ctx context.Context) bool {
+	t.mu.Lock()
+	old := time.Since(t.tested) >= trialAgain
+	t.mu.Unlock()
+	if old {
+		t.try(ctx)
+	}
+	return t.known(validates)
+}
+
 // unavailable is for mail whose answer is not to be believed, though the servers
 // have just given it one without DNSSEC: whether to go on with that one. Where nobody
 // has tried yet it waits for a trial.

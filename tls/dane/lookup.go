@@ -129,6 +129,9 @@ type Lookup struct {
 	InsecureMX InsecureMX
 }
 
+// ErrNoAddress is what a Resolver returns for a host without an address.
+var ErrNoAddress = errors.New("no address")
+
 var errPort = errors.New("port 0 has no TLSA records: give the port that is dialled")
 
 // Find returns what DANE asks of one mail host. The error is a *LookupError, and wraps that of a
@@ -150,6 +153,10 @@ func (l *Lookup) Find(ctx context.Context, mx MXInfo) (Finding, error) {
 	// RFC 7672, 2.2.2: some name servers of unsigned zones fail when asked for TLSA records, so that they
 	// are asked only where the address is signed.
 	addr, err := l.Resolver.Address(ctx, host)
+	if errors.Is(err, ErrNoAddress) { // nobody can connect to it, so there is nothing to be decided
+		f.Why = clean(host) + " has no address"
+		return f, nil
+	}
 	if err != nil {
 		return Finding{}, &LookupError{host, "address", err}
 	}
