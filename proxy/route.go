@@ -114,7 +114,7 @@ func (g *Gateway) exchangers(ctx context.Context, domain string) ([]*host, error
 	}
 	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 	slices.SortStableFunc(hosts, func(a, b *host) int { return int(a.rank) - int(b.rank) })
-	return hosts, nil
+	return hosts[:min(len(hosts), maxKnownHosts)], nil
 }
 
 // notRouted is why a domain has no mail exchangers.

@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -20,6 +21,7 @@ const (
 
 // AddrAnswer is where a host is. The caller may change it.
 type AddrAnswer struct {
+	Name      string       // that the DNS was asked for; "" where it was not
 	Addrs     []netip.Addr // at least one; those of IPv6 first, each family as it was answered
 	Canonical string       // where CNAMEs lead from the name; the name itself without; "" if that is no usable name
 	Expires   time.Time    // when the records are asked for again; zero for what is not from the DNS
@@ -53,7 +55,11 @@ func (r *Resolver) Addresses(ctx context.Context, host string, f Family) (AddrAn
 	if addr, err := netip.ParseAddr(name); err == nil { // with the final dot of an MX record
 		return literal(name, addr, f)
 	}
-	return r.addresses(ctx, name, f, r.mode)
+	answer, err := r.addresses(ctx, name, f, r.mode)
+	if err == nil {
+		answer.Name = name
+	}
+	return answer, err
 }
 
 func literal(host string, addr netip.Addr, f Family) (AddrAnswer, error) {
@@ -167,22 +173,21 @@ func (f Family) types() string {
 // as a smarthost or a backend: what /etc/hosts says, if it says anything of a
 // family that is wanted, else what the DNS says. Where the servers are those of
 // /etc/resolv.conf, its search list is used too, so that short names work as
-// they do everywhere on the machine; a final dot keeps it out.
+// they do everywhere on the machine; a final dot keeps it out. Only a name that does not
+// exist, or has no address, leads on to the next: else who makes it fail could answer for another one.
 //
 // The errors are those of [Resolver.Addresses].
 func (r *Resolver) HostAddresses(ctx context.Context, host string, f Family) (AddrAnswer, error) {
 	if addrs := r.hosts.get().addresses(host, f); len(addrs) > 0 {
 		return AddrAnswer{Addrs: addrs, Canonical: lower(host)}, nil
 	}
-	var all error
+	var first error
 	for _, name := range r.servers.names(host) {
 		answer, err := r.Addresses(ctx, name, f)
-		if err == nil {
-			return answer, nil
+		if _, temporary := errors.AsType[*TemporaryError](err); err == nil || temporary {
+			return answer, err
 		}
-		if _, temporary := errors.AsType[*TemporaryError](err); temporary || all == nil {
-			all = err
-		}
+		first = cmp.Or(first, err)
 	}
-	return AddrAnswer{}, all
+	return AddrAnswer{}, first
 }

@@ -35,19 +35,35 @@ func (r *Resolver) askAll(ctx context.Context, q question, check checker) *answe
 	why := make([]error, len(all))
 	for round := range rounds {
 		for i, s := range all {
-			if round > 0 && !silent(why[i]) || ctx.Err() != nil {
+			if round > 0 && !silent(why[i]) && !bare(why[i]) || ctx.Err() != nil {
 				continue
 			}
-			a, err := r.askOne(ctx, s, q, r.servers.patience(len(all))<<round, check)
+			a, err := r.askOne(ctx, s, q, way{r.servers.patience(len(all)) << round, bare(why[i])}, check)
 			if err == nil {
 				return a
 			}
-			why[i] = err
+			if !bare(why[i]) {
+				why[i] = err
+			}
 		}
 	}
 	a := r.fails(q, failures(all, why), ctx.Err())
 	a.doubted(why)
 	return a
+}
+
+// way is how a server is asked.
+type way struct {
+	patience time.Duration
+	tcp      bool // from the start
+}
+
+// bare says whether an answer came without the signatures that belong to it. Over TCP it may
+// be another: datagrams can be forged, and behind one address there may be several
+// servers, not all of which know DNSSEC (STANDARDS 116).
+func bare(err error) bool {
+	d, ok := errors.AsType[*doubt](err)
+	return ok && d.stripped
 }
 
 // doubted notes that an answer was there and is bogus. What one server has to
@@ -96,15 +112,15 @@ func (r *Resolver) fails(q question, each []Failure, err error) *answer {
 }
 
 // askOne asks one server, without EDNS if that is what it does not understand.
-func (r *Resolver) askOne(ctx context.Context, s *server, q question, patience time.Duration, check checker) (*answer, error) {
+func (r *Resolver) askOne(ctx context.Context, s *server, q question, by way, check checker) (*answer, error) {
 	if s.wrong != nil {
 		return nil, s.wrong
 	}
 	now := r.cache.now()
 	edns := q.mode == Validate || s.takesEDNS(now) // without EDNS there are no signatures
-	m, err := s.exchange(ctx, r.dial, q, edns, patience)
+	m, err := s.exchange(ctx, r.dial, q, edns, by)
 	if err == nil && edns && rejectsEDNS(m) {
-		if m, err = s.exchange(ctx, r.dial, q, false, patience); err == nil && understood(m) {
+		if m, err = s.exchange(ctx, r.dial, q, false, by); err == nil && understood(m) {
 			s.noEDNS(now)
 		}
 	}

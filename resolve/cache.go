@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	keepMost    = 24 * time.Hour  // whatever the TTL says
-	keepNothing = 3 * time.Hour   // what does not exist (RFC 2308, 5: one to three hours work well)
-	keepUnsaid  = 5 * time.Second // what does not exist, without an SOA record that says how long
-	keepFailure = 5 * time.Second // of all servers (RFC 2308, 7.1: not above five minutes)
-	keepBogus   = time.Minute     // what does not validate (STANDARDS 117)
+	keepMost    = 24 * time.Hour   // whatever the TTL says
+	keepNothing = 3 * time.Hour    // what does not exist (RFC 2308, 5: one to three hours work well)
+	keepUnsaid  = 5 * time.Second  // what does not exist, without an SOA record that says how long
+	keepFailure = 5 * time.Second  // of all servers (RFC 2308, 7.1: not above five minutes)
+	keepBogus   = 15 * time.Second // what does not validate (STANDARDS 117: at most 60 s)
 )
 
 // cache remembers the latest answers for as long as they live.

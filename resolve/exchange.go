@@ -36,14 +36,14 @@ func (e strayError) Unwrap() error { return e.error }
 
 // exchange puts q to the server once and returns what it says, whatever that
 // is. A datagram that was cut off, or that cannot be read, is followed by TCP.
-func (s *server) exchange(ctx context.Context, dial dialer, q question, edns bool, patience time.Duration) (*dns.Msg, error) {
+func (s *server) exchange(ctx context.Context, dial dialer, q question, edns bool, by way) (*dns.Msg, error) {
 	query, err := q.pack(edns, ednsSize)
 	if err != nil {
 		return nil, refused("no question can be made of it: " + err.Error())
 	}
 	truncated := false
-	if s.tls == nil {
-		m, err := s.datagram(ctx, dial, query, patience)
+	if s.tls == nil && !by.tcp {
+		m, err := s.datagram(ctx, dial, query, by.patience)
 		if err == nil && !m.Truncated {
 			return m, nil
 		}
@@ -52,11 +52,11 @@ func (s *server) exchange(ctx context.Context, dial dialer, q question, edns boo
 		}
 		truncated = err == nil
 	}
-	m, err := s.streamWithin(ctx, dial, query, patience)
+	m, err := s.streamWithin(ctx, dial, query, by.patience)
 	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" || !truncated || !edns {
 		return m, err
 	}
-	return s.large(ctx, dial, q, patience, err)
+	return s.large(ctx, dial, q, by.patience, err)
 }
 
 func (s *server) streamWithin(ctx context.Context, dial dialer, q query, patience time.Duration) (*dns.Msg, error) {

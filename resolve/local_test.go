@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,5 +137,38 @@ func TestWithoutTCPALongAnswerComesInALargeDatagram(t *testing.T) {
 	}})
 	if a, err := r.TXT(t.Context(), "a.example"); err != nil || len(a.Texts) != 1 || len(a.Texts[0]) != 1500 {
 		t.Errorf("%v, %v", a.Texts, err)
+	}
+}
+
+// STANDARDS 116: one of several servers behind an address strips signatures, or a datagram is forged.
+func TestWhatComesWithoutSignaturesIsAskedForAgain(t *testing.T) {
+	s := dnstest.StartSigned(t, family(dnstest.Zone{Name: "example.com"})...)
+	stripped := dnstest.Instead(dnstest.Start(t, "example.com. MX 10 mx.evil.example."))
+	stripped.UDP = true
+	s.Break("example.com", "MX", stripped)
+	if a, err := validating(t, s).MX(t.Context(), "example.com"); err != nil || a.Security != Secure {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// Who makes a name fail does not choose another one.
+func TestTheSearchListIsForNamesThatDoNotExist(t *testing.T) {
+	s := dnstest.Start(t, "relay.example.com.corp.example. A 192.0.2.66\nshort.corp.example. A 192.0.2.1\nhollow.example. TXT x\nhollow.example.corp.example. A 192.0.2.2")
+	s.Break("relay.example.com", "", dnstest.ServFail)
+	conf := filepath.Join(t.TempDir(), "resolv.conf")
+	host, port, _ := net.SplitHostPort(s.Address)
+	if err := os.WriteFile(conf, []byte("nameserver "+host+"\nsearch corp.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := with(t, Options{Hosts: "/none", Resolvconf: conf, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, port))
+	}})
+	if a, err := r.HostAddresses(t.Context(), "relay.example.com", IPv4Only); err == nil {
+		t.Errorf("%+v", a)
+	}
+	for name, want := range map[string]string{"short": "short.corp.example", "hollow.example": "hollow.example.corp.example"} {
+		if a, err := r.HostAddresses(t.Context(), name, IPv4Only); err != nil || a.Name != want {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
 	}
 }

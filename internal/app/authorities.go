@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,12 @@ func (n tlsaNames) Address(ctx context.Context, host string) (dane.Address, erro
 		find = n.HostAddresses
 	}
 	answer, err := find(ctx, host, resolve.Both)
+	if err == nil && answer.Name != "" && answer.Name != strings.TrimSuffix(host, ".") && strings.Contains(host, ".") {
+		// The search list has made another name of it, which says nothing about the records
+		// of the one that is written: whoever answers for it would take them away.
+		find = n.Addresses
+		answer, err = find(ctx, host, resolve.Both)
+	}
 	if errors.Is(err, resolve.ErrNoAddress) {
 		return dane.Address{}, fmt.Errorf("%w: %w", dane.ErrNoAddress, err)
 	} else if err != nil {

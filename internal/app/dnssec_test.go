@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/config"
 	"postern/internal/dnstest"
+	"postern/resolve"
 	"postern/store"
 	"postern/tls/dane"
 )
@@ -253,6 +255,32 @@ func TestWhereTheRootCannotBeReachedMailGoesAsWithoutDNSSEC(t *testing.T) {
 			recipient(t, p.at(t, "egress"), "example.com", code)
 		}
 		must(p.stop())
+	}
+}
+
+// SEM 27: caches and load balancers that know no DNSSEC let signatures through, and leave the proofs out.
+func TestAResolverThatLeavesProofsOutIsOneWithoutDNSSEC(t *testing.T) {
+	w := newWorld(t)
+	w.signed(t, w.tlsa(true))
+	w.dns.Break("", "", dnstest.Unproved)
+	p := w.begin(t, inMemory+w.resolverWith("")+w.outbound(""))
+	p.log.await(t, "level=WARN", "DNSSEC is not available")
+	recipient(t, p.at(t, "egress"), "open.com", 250)
+	recipient(t, p.at(t, "egress"), "example.com", 250)
+}
+
+// SEM 27: the proof is each server's own.
+func TestAServerAmongOthersIsTheSameServer(t *testing.T) {
+	memory := store.NewMemory(time.Now)
+	known := &trial{memory: memory}
+	known.prove("192.0.2.1:53 192.0.2.2:53")
+	cfg := config.Default()
+	for servers, want := range map[string]bool{"192.0.2.2:53": true, "192.0.2.3:53 192.0.2.1:53": true, "192.0.2.3:53": false} {
+		cfg.Resolver.Servers = strings.Fields(servers)
+		again := &trial{memory: memory, lookup: &lookup{plain: resolve.New(strings.Fields(servers)), from: lookupOf{cfg: cfg.Resolver}}}
+		if got := again.expected(servers); got != want {
+			t.Errorf("%s: %v", servers, got)
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"postern/proxy"
-	"postern/resolve"
 	"postern/store"
 )
 
@@ -52,7 +51,7 @@ type trial struct {
 
 // outcome is what came of one trial.
 type outcome struct {
-	proven   bool   // something was rightly signed
+	proven   bool   // what is signed comes with its signatures, and with the proofs for what is not
 	stripped bool   // answers came without the signatures that belong to them
 	why      string // of what was not as it should be
 }
@@ -155,12 +154,11 @@ func (t *trial) ask(ctx context.Context) (o outcome) {
 	result := t.lookup.checked.SelfTest(ctx)
 	var all []string
 	for _, f := range result.Findings {
-		o.proven = o.proven || f.Security == resolve.Secure
 		if f.Security != f.Want {
 			all = append(all, f.Name+" is "+f.Security.String()+": "+f.Why)
 		}
 	}
-	o.stripped, o.why = result.Stripped, strings.Join(all, "; ")
+	o.proven, o.stripped, o.why = result.OK, result.Stripped, strings.Join(all, "; ")
 	return o
 }
 
@@ -219,12 +217,18 @@ func (t *trial) expected(servers string) bool {
 	if t.memory == nil {
 		return false
 	}
-	_, err := t.memory.Get(proofOf(servers))
-	return err == nil
+	for server := range strings.FieldsSeq(servers) {
+		if _, err := t.memory.Get(proofOf(server)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
-func proofOf(servers string) string {
-	sum := sha256.Sum256([]byte(servers))
+// proofOf is the key under which it stands that a server lets DNSSEC through. Each has its own: which
+// others there are, and in what order, may change at any time.
+func proofOf(server string) string {
+	sum := sha256.Sum256([]byte(server))
 	return provenKey + hex.EncodeToString(sum[:8])
 }
 
@@ -233,8 +237,11 @@ func (t *trial) prove(servers string) {
 	if t.memory == nil {
 		return
 	}
-	err := t.memory.Write(store.Change{Key: proofOf(servers), Value: []byte(servers), Expires: time.Now().Add(provenFor)})
-	if err != nil {
+	var all []store.Change
+	for server := range strings.FieldsSeq(servers) {
+		all = append(all, store.Change{Key: proofOf(server), Value: []byte(server), Expires: time.Now().Add(provenFor)})
+	}
+	if err := t.memory.Write(all...); err != nil {
 		t.log.Warn("that the resolver lets DNSSEC through could not be written down", "error", err)
 	}
 }
@@ -249,7 +256,7 @@ func (t *trial) tell() {
 		t.log.Warn("DNSSEC is not available: the resolver does not let signatures through, so there is no DANE, and mail goes as without it", append(attrs,
 			"hint", "ask one that lets them through, such as Unbound on this machine (servers), or write dnssec = \"off\" if that is meant")...)
 	case withheld:
-		t.log.Error("the resolver holds DNSSEC signatures back, and should not: mail for signed domains waits", append(attrs,
+		t.log.Error("the resolver holds DNSSEC signatures back, and should not: mail waits whose DNS cannot be proved", append(attrs,
 			"hint", "somebody may be in between; ask another resolver (servers), or write dnssec = \"off\" to do without DANE")...)
 	}
 	if o, ok := t.observer.(interface{ DNSSEC(validates bool) }); ok {
@@ -262,5 +269,5 @@ func (t *trial) doubt() string {
 	if t == nil || !t.known(withheld) {
 		return ""
 	}
-	return "resolver: DNSSEC signatures are held back, so that mail for signed domains waits"
+	return "resolver: DNSSEC signatures are held back, so that mail waits whose DNS cannot be proved"
 }

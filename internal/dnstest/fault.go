@@ -1,6 +1,10 @@
 package dnstest
 
-import "github.com/miekg/dns"
+import (
+	"slices"
+
+	"github.com/miekg/dns"
+)
 
 // Fault is a way to misbehave. What is set is done; the zero Fault is none.
 type Fault struct {
@@ -33,6 +37,7 @@ var (
 	PlainOnly = Fault{Rcode: "FORMERR", EDNS: true} // a server from before 1999
 	WrongID   = Fault{Mangle: wrongID}              // as from somebody who has not seen the question
 	OtherName = Fault{Mangle: otherName}            // what it answers is another question
+	Unproved  = Fault{Mangle: unproved}             // of what there is not, no proof is given
 )
 
 // Instead has questions answered by what another server knows: as by somebody who
@@ -53,6 +58,19 @@ func otherName(_, answer []byte) [][]byte {
 }
 
 const headerSize = 12 // of a message; the name in the question comes behind it
+
+func unproved(_, answer []byte) [][]byte {
+	m := new(dns.Msg)
+	if m.Unpack(answer) != nil || len(m.Answer) > 0 {
+		return [][]byte{answer}
+	}
+	m.Ns = slices.DeleteFunc(m.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeSOA })
+	bare, err := m.Pack()
+	if err != nil {
+		panic(err) // it was packed before
+	}
+	return [][]byte{bare}
+}
 
 // hits says whether f applies to a question.
 func (f *Fault) hits(q *dns.Msg, network string) bool {

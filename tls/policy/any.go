@@ -10,16 +10,21 @@ import (
 // all were decided for, and must satisfy what is asked of one of them (SEM 16 c). It is nil
 // when one of them may be spoken to in clear, so that nothing is asked.
 func Any(all []*Decision) *Decision {
-	var least *Decision
+	var least, doubtful *Decision
 	for _, d := range allowed(all) {
-		if d.Err != nil {
-			return d
-		}
-		if least == nil || d.Level < least.Level {
+		switch {
+		case d.Err != nil:
+			doubtful = d
+		case least == nil || d.Level < least.Level:
 			least = d
 		}
 	}
-	if least == nil || !least.Level.Mandatory() {
+	switch {
+	case least != nil && !least.Level.Mandatory():
+		return nil
+	case doubtful != nil:
+		return doubtful
+	case least == nil:
 		return nil
 	}
 	d := *least
