@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"resolve":      {},
 	"smtpwire":     {},
 	"tls/grade":    {"tls/level"},
+	"tls/hello":    {},
 
 	"internal/sink":     {"smtpwire"},
 	"internal/catest":   {},
