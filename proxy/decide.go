@@ -76,3 +76,16 @@ func (g *Gateway) decideKnown(ctx context.Context, domain string, names []knownH
 	}
 	return all
 }
+
+// strictest is the decision that asks for the most, of hosts that share an address: the
+// least would be for everybody to choose who can name a host of his own for it. What could not be found out
+// may ask for more than all others.
+func strictest(all []*policy.Decision) *policy.Decision {
+	most := all[0]
+	for _, d := range all[1:] {
+		if most.Err == nil && (d.Err != nil || d.Level > most.Level) {
+			most = d
+		}
+	}
+	return most
+}

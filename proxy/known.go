@@ -22,7 +22,7 @@ type knownHosts struct {
 // exchangersAt are the exchangers of a domain, and where they were.
 type exchangersAt struct {
 	hosts []knownHost // as of the last look
-	at    map[netip.Addr]knownHost
+	at    map[netip.Addr][]knownHost // several, where hosts share an address
 }
 
 type knownHost struct {
@@ -47,7 +47,7 @@ func newKnownHosts() *knownHosts {
 // 24 hours. Where the DNS fails, what was seen before comes back with the error.
 func (k *knownHosts) namesOf(ctx context.Context, g *Gateway, domain string) (exchangersAt, error) {
 	now := time.Now()
-	found := exchangersAt{at: map[netip.Addr]knownHost{}}
+	found := exchangersAt{at: map[netip.Addr][]knownHost{}}
 	hosts, err := g.exchangers(ctx, domain)
 	for i, h := range hosts {
 		known := knownHost{h.name, h.mx, now}
@@ -60,14 +60,14 @@ func (k *knownHosts) namesOf(ctx context.Context, g *Gateway, domain string) (ex
 			continue // another host may have the address; if none has, it is not known
 		}
 		for _, a := range answer.Addrs {
-			found.at[a.Unmap()] = known
+			found.at[a.Unmap()] = append(found.at[a.Unmap()], known)
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	old, _ := k.byName.Get(domain)
 	for a, before := range old.at {
-		if _, again := found.at[a]; !again && now.Sub(before.seen) < knownFor {
+		if _, again := found.at[a]; !again && now.Sub(before[0].seen) < knownFor {
 			found.at[a] = before
 		}
 	}

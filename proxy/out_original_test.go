@@ -73,6 +73,26 @@ func TestTheAddressOfAnExchangerHasItsName(t *testing.T) {
 	e.logged("host=mx.example.com address=192.0.2.1:25 tls=secure source=operator")
 }
 
+// Who can name a host of his own for an address does not choose what is asked there.
+func TestAnAddressOfSeveralExchangersHasTheStrictestOfThem(t *testing.T) {
+	may, secure, doubt := &policy.Decision{Level: level.May}, &policy.Decision{Level: level.Secure}, &policy.Decision{Err: errors.New("SERVFAIL")}
+	for _, c := range []struct {
+		all  []*policy.Decision
+		want *policy.Decision
+	}{{[]*policy.Decision{may, secure}, secure}, {[]*policy.Decision{secure, may}, secure}, {[]*policy.Decision{doubt, secure}, doubt}, {[]*policy.Decision{may, doubt}, doubt}} {
+		if got := strictest(c.all); got != c.want {
+			t.Errorf("of %+v: %+v", c.all, got)
+		}
+	}
+	w := newWorld(t)
+	w.server("mx.example.com", smtptest.Script{TLS: w.cert("mx.example.com", "example.com")})
+	w.domain("example.com", "mx.example.com", "backup.example.com")
+	w.place("backup.example.com", "192.0.2.1")
+	e := newEgress(t, w, redirected("192.0.2.1:25"), secureEverywhere)
+	wantReply(t, e.deliver("b@example.com"), "250 2.0.0 queued")
+	e.logged("address=192.0.2.1:25 tls=secure source=operator")
+}
+
 func TestAnAddressThatAnExchangerHadADayAgoKeepsItsName(t *testing.T) {
 	w := newWorld(t)
 	w.server("mx.example.com", smtptest.Script{TLS: w.cert("example.com")})

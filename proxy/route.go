@@ -181,8 +181,9 @@ func (g *Gateway) decideOriginal(ctx context.Context, domain string, h *host) (*
 	}
 	names, err := g.known.namesOf(ctx, g, domain)
 	if known, ok := names.at[h.addrs[0]]; ok { // (a)
-		h.name, h.mx = known.name, known.mx
-		return g.o.Policy.DecideMX(ctx, h.input(domain)), nil
+		d := strictest(g.decideKnown(ctx, domain, known, h.port))
+		h.name = d.Host
+		return d, nil
 	}
 	if rule != nil { // (b)
 		return byRule(), nil

@@ -36,6 +36,9 @@ func (l *Lookup) discoverNow(ctx context.Context, domain string, fallback *known
 		return fallback.finding(SourceCache, now)
 	case err == nil:
 		return Finding{Source: SourceNone, Why: "the look-up was closed"}
+	case err == errBusy: // there is no room while it waits; afterwards there will be
+		l.Prefetch(domain)
+		return Finding{Source: SourceNone, Pending: true, Why: fmt.Sprintf("%v: %v", err, ctx.Err())}
 	default:
 		// RFC 8461, 3.3 and 5.1: the fetch need not hold up the message.
 		return Finding{Source: SourceNone, Pending: err == errPending, Why: fmt.Sprintf("%v: %v", err, ctx.Err())}

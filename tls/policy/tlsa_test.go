@@ -206,3 +206,19 @@ func TestAnAddressWithoutANameIsNotHeldToForbiddenHosts(t *testing.T) {
 		t.Errorf("all are forbidden: got %+v", d)
 	}
 }
+
+// SEM 16 d: that nothing is known of one of them does not stop what another one takes in clear.
+func TestADoubtfulHostCountsOnlyWhereAllOthersAskForTLS(t *testing.T) {
+	doubt := &policy.Decision{Host: "a", Level: level.DANE, Err: errors.New("SERVFAIL")}
+	for name, c := range map[string]struct {
+		other level.Level
+		want  *policy.Decision
+	}{"one may": {level.May, nil}, "one must": {level.Encrypt, doubt}} {
+		other := &policy.Decision{Host: "b", Level: c.other}
+		for _, all := range [][]*policy.Decision{{doubt, other}, {other, doubt}} {
+			if got := policy.Any(all); got != c.want {
+				t.Errorf("%s: %+v", name, got)
+			}
+		}
+	}
+}
