@@ -196,7 +196,7 @@ func TestTooManyAtOnceWaitTheirTurn(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if asked, _ := n.counts(); asked != 256 || pending != 256 {
+		if asked, _ := n.counts(); asked != 256 || pending != 300 { // the others are looked at as soon as there is room
 			t.Errorf("%d questions for %d domains", asked, pending)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"postern/internal/catest"
 	"postern/tls/dane"
+	"postern/tls/level"
 	"postern/tls/policy"
 )
 
