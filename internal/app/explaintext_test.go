@@ -14,7 +14,8 @@ import (
 	"postern/tls/policy"
 )
 
-var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.Local)
+// noon is when it is 12:00 where the tests are, see TestMain.
+var noon = time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC)
 
 func decision(l level.Level) *policy.Decision { return &policy.Decision{Level: l} }
 
@@ -64,7 +65,7 @@ func TestAnExplanationReadsLikeAStory(t *testing.T) {
 
   10 mx1.example.com:25
     addresses     192.0.2.1, 2001:db8::1
-    level         secure, because of what is remembered (until 2026-03-01 12:00)
+    level         secure, because of what is remembered (until 2026-03-01 12:00 CET)
     certificate   for mx1.example.com, by an authority that the system trusts; may have expired up to 14 days ago
     looked at     operator: level auto
                   remembered: it has validated
@@ -78,7 +79,7 @@ func TestAnExplanationReadsLikeAStory(t *testing.T) {
     would be        encrypt, with remember = "enforce": any
     standing        it is an outbound of this postern: mail would go round in circles, and is refused
                     it could not be used a moment ago, and is tried last
-                    STARTTLS has failed there, and is not tried before 2026-03-01 13:00
+                    STARTTLS has failed there, and is not tried before 2026-03-01 13:00 CET
 `
 	var out bytes.Buffer
 	must(printExplanations(&out, all, noon))
@@ -96,10 +97,10 @@ func TestTheListTellsTheStory(t *testing.T) {
 		{Kind: "domain", Name: "example.com", LastSeen: noon, Remembered: []string{"mx.example.com", "mx2.example.com"}, Outage: noon},
 		{Kind: "client", Name: "192.0.2.1", Hello: "a\x1b[2Jb", LastSeen: noon, SkipUntil: noon},
 	}
-	const want = `NAME                KIND    LAST SEEN         SECURED  CLEAR  FAILED  TLS      TRUST     REMEMBERED                                                        SKIP UNTIL
-mx.example.com:25   host    2026-03-01 12:00  12       1      2       TLS 1.3  Verified  -                                                                 2026-03-01 13:00
-example.com         domain  2026-03-01 12:00  0        0      0       -        -         mx.example.com, mx2.example.com (failing since 2026-03-01 12:00)  -
-192.0.2.1 (a?[2Jb)  client  2026-03-01 12:00  0        0      0       -        -         -                                                                 -
+	const want = `NAME                KIND    LAST SEEN             SECURED  CLEAR  FAILED  TLS      TRUST     REMEMBERED                                                            SKIP UNTIL
+mx.example.com:25   host    2026-03-01 12:00 CET  12       1      2       TLS 1.3  Verified  -                                                                     2026-03-01 13:00 CET
+example.com         domain  2026-03-01 12:00 CET  0        0      0       -        -         mx.example.com, mx2.example.com (failing since 2026-03-01 12:00 CET)  -
+192.0.2.1 (a?[2Jb)  client  2026-03-01 12:00 CET  0        0      0       -        -         -                                                                     -
 `
 	var out bytes.Buffer
 	must(printSummaries(&out, all, noon))
@@ -121,36 +122,36 @@ func TestShowTellsEverything(t *testing.T) {
 		{Kind: "client", Name: "192.0.2.1", Hello: "mail", Client: &peers.ClientRecord{Seen: once, Failed: once, Held: noon, Expected: noon}},
 	}
 	const want = `host mx.example.com:25
-  seen                     3, from 2026-03-01 12:00 to 2026-03-02 12:00
-  with TLS                 3, from 2026-03-01 12:00 to 2026-03-02 12:00
-  resumed                  1, 2026-03-01 12:00
-  forward secret           3, from 2026-03-01 12:00 to 2026-03-02 12:00
-  certificate valid        1, 2026-03-01 12:00
-  versions                 TLS 1.2: 1, 2026-03-01 12:00
-                           TLS 1.3: 3, from 2026-03-01 12:00 to 2026-03-02 12:00
-  without TLS              1, 2026-03-01 12:00
-  TLS failed               1, 2026-03-01 12:00
-  failed since TLS worked  1, 2026-03-01 12:00
-  refused by us            1, 2026-03-01 12:00
+  seen                     3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
+  with TLS                 3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
+  resumed                  1, 2026-03-01 12:00 CET
+  forward secret           3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
+  certificate valid        1, 2026-03-01 12:00 CET
+  versions                 TLS 1.2: 1, 2026-03-01 12:00 CET
+                           TLS 1.3: 3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
+  without TLS              1, 2026-03-01 12:00 CET
+  TLS failed               1, 2026-03-01 12:00 CET
+  failed since TLS worked  1, 2026-03-01 12:00 CET
+  refused by us            1, 2026-03-01 12:00 CET
   why                      stalled?
-  STARTTLS skipped         until 2026-03-01 13:00 (2 times in a row, the last for 1h0m0s), which is over: STARTTLS is tried again
-  asked for TLS            2026-03-01 12:00
+  STARTTLS skipped         until 2026-03-01 13:00 CET (2 times in a row, the last for 1h0m0s), which is over: STARTTLS is tried again
+  asked for TLS            2026-03-01 12:00 CET
 
 domain example.com
-  seen              1, 2026-03-01 12:00
-  failing           since 2026-03-01 12:00
-  memory released   1, 2026-03-01 12:00
-  server            mx.example.com:25, seen 1, 2026-03-01 12:00
-    valid in a row  3, from 2026-03-01 12:00 to 2026-03-02 12:00
-    remembered      since 2026-03-01 12:00: its certificate must validate
-    refused by us   1, 2026-03-01 12:00
+  seen              1, 2026-03-01 12:00 CET
+  failing           since 2026-03-01 12:00 CET
+  memory released   1, 2026-03-01 12:00 CET
+  server            mx.example.com:25, seen 1, 2026-03-01 12:00 CET
+    valid in a row  3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
+    remembered      since 2026-03-01 12:00 CET: its certificate must validate
+    refused by us   1, 2026-03-01 12:00 CET
     why             expired
 
 client 192.0.2.1 (mail)
-  handshakes                1, 2026-03-01 12:00
-  failed                    1, 2026-03-01 12:00
-  STARTTLS withheld         since 2026-03-01 12:00
-  forward secrecy expected  since 2026-03-01 12:00
+  handshakes                1, 2026-03-01 12:00 CET
+  failed                    1, 2026-03-01 12:00 CET
+  STARTTLS withheld         since 2026-03-01 12:00 CET
+  forward secrecy expected  since 2026-03-01 12:00 CET
 `
 	var out bytes.Buffer
 	must(printRecords(&out, records, noon.Add(time.Hour)))

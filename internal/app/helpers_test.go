@@ -21,6 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	time.Local = time.FixedZone("CET", 3600) // what is shown to people is the same everywhere
 	// A server's sweeper goes by itself, within a second of its last session, and so does
 	// a question to the DNS that nobody waits for any more, when its time is over.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("postern/proxy.(*sweeper).run"),

@@ -13,8 +13,9 @@ import (
 // none stands where a table has nothing to say.
 const none = "-"
 
-// moment is a time as people read it, in their own zone.
-const moment = "2006-01-02 15:04"
+// moment is a time as people read it, in their own zone, which it names: what is
+// shown is compared with logs of other machines.
+const moment = "2006-01-02 15:04 MST"
 
 func when(t time.Time) string {
 	if t.IsZero() {
