@@ -186,6 +186,29 @@ func effective(records []Record) []usable {
 	})
 }
 
+// WhyNot says of each record of a host why it does not count, or "" where it does: of what
+// effective leaves out.
+func WhyNot(records []Record) []string {
+	why := make([]string, len(records))
+	counts := map[*Record]bool{}
+	for _, u := range effective(records) {
+		counts[u.Record] = true
+	}
+	for i := range records {
+		err := records[i].Usable()
+		switch {
+		case counts[&records[i]]:
+		case err != nil:
+			why[i] = clean(err.Error())
+		case i >= maxRecords:
+			why[i] = fmt.Sprintf("only %d records are looked at", maxRecords)
+		default: // RFC 7671, 9
+			why[i] = "there is one with a stronger digest"
+		}
+	}
+	return why
+}
+
 // Sort puts records into one order, whatever the order in which a name server gave them, and drops
 // repeated ones. It returns the shortened slice; those of usage 3, which cost least, come first.
 func Sort(records []Record) []Record {

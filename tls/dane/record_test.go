@@ -70,6 +70,29 @@ func TestARecordSaysWhyItIsNotUsable(t *testing.T) {
 	}
 }
 
+func TestARecordThatDoesNotCountHasAReason(t *testing.T) {
+	c := newCast(t)
+	for text, want := range map[string][]string{
+		"3 1 1 leaf":                         {""},
+		"3 1 1 leaf, 3 1 2 leaf, 3 0 1 leaf": {"there is one with a stronger digest", "", ""},
+		"3 1 0 leaf, 3 1 1 leaf":             {"", ""},
+		"1 1 1 leaf, 3 1 1 =00, 3 1 2 leaf":  {"usage 1 needs public authorities and is not for SMTP", "the digest has 1 octets and should have 32", ""},
+		"3 1 2 =00, 3 1 1 leaf":              {"the digest has 1 octets and should have 64", ""},
+	} {
+		var records []dane.Record
+		for r := range strings.SplitSeq(text, ",") {
+			records = append(records, c.record(t, strings.Fields(r)))
+		}
+		if got := dane.WhyNot(records); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q", text, got)
+		}
+	}
+	some := slices.Repeat([]dane.Record{c.record(t, strings.Fields("3 1 1 leaf"))}, 257)
+	if why := dane.WhyNot(some); why[255] != "" || why[256] != "only 256 records are looked at" {
+		t.Errorf("got %q, %q", why[255], why[256])
+	}
+}
+
 // x25519Example is the SubjectPublicKeyInfo of a key that signs nothing (RFC 8410, 4).
 const x25519Example = "302a300506032b656e032100" + "0900000000000000000000000000000000000000000000000000000000000000"
 

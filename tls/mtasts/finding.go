@@ -31,9 +31,9 @@ func (r Result) Reportable() bool { return r != "" && r != TXTError }
 
 // Finding is what is known of a domain's policy at the moment of the question.
 type Finding struct {
-	Policy *Policy // nil: go on as without MTA-STS. Shared, not to be changed
-	ID     string  // of the TXT record when the policy was fetched
-	Age    time.Duration
+	Policy *Policy       // nil: go on as without MTA-STS. Shared, not to be changed
+	ID     string        // of the TXT record when the policy was fetched
+	Age    time.Duration // since then
 	// Expires is until when this stands if nothing newer is found out. Ask again rather
 	// than keep a finding: a policy with a new id replaces it at any time.
 	Expires time.Time
@@ -42,7 +42,10 @@ type Finding struct {
 	// Result is set when the last attempt to find out failed, also when there is a Policy,
 	// which then is the one of before and counts (RFC 8461, 3.3).
 	Result Result
-	Why    string // the story in one line, for people: fit for a log and a reply
+	// Trouble is what the last attempt met instead of a policy, for people; empty when it went
+	// well. It is set beside a Policy too, and without a Result where the domain has merely no record (any more).
+	Trouble string
+	Why     string // the story in one line, for people: fit for a log and a reply
 	// Pending says that there is no policy, that one is being looked for, and that this
 	// delivery is not to wait for it (SEM 26).
 	Pending bool
@@ -50,7 +53,7 @@ type Finding struct {
 
 // finding is what a delivery is told of k.
 func (k *known) finding(source Source, now time.Time) Finding {
-	f := Finding{Source: SourceNone, Expires: k.fresh, Result: k.result, Why: k.why}
+	f := Finding{Source: SourceNone, Expires: k.fresh, Result: k.result, Trouble: k.trouble, Why: k.why}
 	if k.policy != nil {
 		f.Policy, f.ID, f.Source = k.policy, k.entry.ID, source
 		f.Age = max(0, now.Sub(k.entry.Fetched))

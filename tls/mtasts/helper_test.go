@@ -240,6 +240,9 @@ func found(t testing.TB, f mtasts.Finding, want string) {
 	if got != want {
 		t.Errorf("found %q, want %q: %s", got, want, f.Why)
 	}
+	if f.Result != "" && f.Trouble == "" || f.Source == mtasts.SourceFetched && f.Trouble != "" || !strings.Contains(f.Why, f.Trouble) {
+		t.Errorf("result %q, trouble %q, why %q", f.Result, f.Trouble, f.Why)
+	}
 	if f.Why == "" || strings.ContainsAny(f.Why, "\r\n\x00") || (f.Policy == nil) != (f.Source == mtasts.SourceNone) {
 		t.Errorf("found %+v", f)
 	}

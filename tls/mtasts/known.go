@@ -28,10 +28,11 @@ const (
 // known is what is known of a domain, and what is to become of it. It is
 // replaced as a whole, never changed.
 type known struct {
-	entry  Entry   // of the policy
-	policy *Policy // nil: there is none
-	result Result  // of the last attempt
-	why    string
+	entry   Entry   // of the policy
+	policy  *Policy // nil: there is none
+	result  Result  // of the last attempt
+	trouble string  // that it met
+	why     string
 
 	asked   time.Time // when the TXT record was last asked for
 	check   time.Time // from then on it is asked again, in the background
@@ -50,7 +51,7 @@ type retry struct {
 
 // cost is an estimate of the memory that k takes, in octets.
 func (k *known) cost() int {
-	cost := 512 + len(k.why)
+	cost := 512 + len(k.trouble) + len(k.why)
 	if k.policy != nil {
 		cost += 512 + len(k.entry.Policy) + 32*len(k.policy.Lines) + 64*len(k.policy.MX)
 	}
@@ -132,7 +133,7 @@ func (k *known) confirmed(id string, ttl time.Time) {
 		return
 	}
 	k.check = earlier(k.check, later(k.refresh, k.asked.Add(hold)))
-	k.result, k.why = "", k.describe()
+	k.result, k.trouble, k.why = "", "", k.describe()
 }
 
 // unrecorded notes that there is no record that leads to a policy. A policy of
@@ -168,7 +169,7 @@ func (k *known) unfetched(id string, f *failure, now time.Time) {
 
 // tell sets the result and the story of an attempt that failed.
 func (k *known) tell(f *failure) {
-	k.result, k.why = f.result, f.why
+	k.result, k.trouble, k.why = f.result, f.why, f.why
 	if k.policy != nil {
 		k.why = k.describe() + "; it stands, although " + f.why
 	}

@@ -57,6 +57,7 @@ type Decision struct {
 	STS     *mtasts.Policy // of the domain, where it was asked for, in any mode; not to be changed
 	NotAnMX string         // why STS forbids this host (RFC 8461, 4.1); Err is set then; else ""
 
+	Found    Findings  // what Reasons says, as values
 	Observed *Decision // remember = "observe": what enforce would have asked; else nil
 	Reasons  []Reason  // everything that was looked at, in order, also what did not apply
 	Expires  time.Time // no longer true after it; zero: as long as the configuration
@@ -64,6 +65,14 @@ type Decision struct {
 
 	key    string
 	chains *chainCache
+}
+
+// Findings are what a decision was made of, as values. Each is nil where it was not asked for, or
+// where it was disabled. They are not to be changed.
+type Findings struct {
+	DANE       *dane.Finding // also nil where the look-up failed: Decision.Err says why
+	STS        *mtasts.Finding
+	Remembered *Remembered
 }
 
 func (d *Decision) reason(s Source, text string) {

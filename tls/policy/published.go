@@ -121,6 +121,7 @@ func (e *Engine) findTLSA(ctx context.Context, in MXInput, d *Decision) (f dane.
 		d.reason(SourceDANE, err.Error())
 		return f, false
 	}
+	d.Found.DANE = &f
 	d.reason(SourceDANE, describeTLSA(f))
 	return f, true
 }
@@ -185,7 +186,7 @@ func (e *Engine) findPolicy(ctx context.Context, in MXInput, d *Decision) (f mta
 	if f.Policy != nil && f.Policy.Mode == mtasts.Enforce && !f.Policy.Match(d.Host) {
 		f = e.sts.Refresh(ctx, d.Domain) // RFC 8461, 5.1: the domain may have new hosts
 	}
-	d.STS = f.Policy
+	d.STS, d.Found.STS = f.Policy, &f
 	d.reason(SourceMTASTS, describePolicy(f))
 	return f, f.Policy != nil && f.Policy.Mode == mtasts.Enforce
 }
@@ -198,8 +199,8 @@ func describePolicy(f mtasts.Finding) string {
 		return "no policy: " + f.Why
 	}
 	text := f.Policy.String()
-	if f.Result != "" {
-		text += "; the last look failed: " + f.Why
+	if f.Trouble != "" {
+		text += "; the last look failed: " + f.Trouble
 	}
 	return text
 }

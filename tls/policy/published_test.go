@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -267,12 +268,46 @@ func TestEveryFindingIsTold(t *testing.T) {
 			t.Errorf("%s, %s: %s", tt.dane, tt.sts, diff)
 		}
 	}
-	stale := mtasts.Finding{Policy: &mtasts.Policy{Mode: mtasts.Testing}, Result: mtasts.FetchError, Why: "HTTP 500"}
+	stale := mtasts.Finding{Policy: &mtasts.Policy{Mode: mtasts.Testing}, Result: mtasts.FetchError, Trouble: "HTTP 500", Why: "policy 1; it stands, although HTTP 500"}
 	w := &web{now: map[string]mtasts.Finding{domain: stale, "example.org": {Why: "no TXT record"}}}
 	for to, want := range map[string]string{domain: "; the last look failed: HTTP 500", "example.org": "no policy: no TXT record"} {
 		d := engine(policy.Options{Default: policy.Rule{Auto: true}, STS: w}).Decide(context.Background(), to, mx, 25)
 		if got := d.Reasons[1].Text; !strings.HasSuffix(got, want) {
 			t.Errorf("%s: got %q", to, got)
+		}
+	}
+}
+
+// Found has what the reasons say, and nothing of what was not asked.
+func TestADecisionHasItsFindings(t *testing.T) {
+	memory := remembers{domain + "/" + mx: {Host: true, Sessions: 3}}
+	for setup, want := range map[string]string{
+		"usable|enforce":      "usable -",
+		"insecure MX|enforce": "usable enforce",
+		"none|enforce":        "no_records enforce",
+		"none|testing":        "no_records testing remembered 3",
+		"error|enforce":       "- -",
+		"unusable|":           "unusable none",
+		"unsigned|":           "not_applicable none remembered 3",
+	} {
+		tlsa, sts, _ := strings.Cut(setup, "|")
+		d := engine(policy.Options{Default: policy.Rule{Auto: true}, Memory: memory, DANE: found(tlsa), STS: policies(sts)}).
+			DecideMX(context.Background(), policy.MXInput{Domain: domain, Host: mx, Port: 25, MXSecure: true})
+		got := []string{"-", "-"}
+		if f := d.Found.DANE; f != nil {
+			got[0] = f.Status.String()
+		}
+		if f := d.Found.STS; f != nil {
+			got[1] = "none"
+			if f.Policy != nil {
+				got[1] = f.Policy.Mode.String()
+			}
+		}
+		if f := d.Found.Remembered; f != nil {
+			got = append(got, "remembered", strconv.Itoa(f.Sessions))
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%s: got %q", setup, text)
 		}
 	}
 }

@@ -20,6 +20,7 @@ func (e *Engine) askMemory(_ context.Context, _ MXInput, d *Decision) bool {
 	if !known.Expires.IsZero() && e.now().After(known.Expires) {
 		known = Remembered{}
 	}
+	d.Found.Remembered = &known
 	if !known.Host && !known.Domain {
 		d.reason(SourceRemembered, "nothing known of "+d.Host)
 		return false
