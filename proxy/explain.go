@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 
 	"postern/peers"
 	"postern/smtpwire"
@@ -28,12 +29,24 @@ type HostExplanation struct {
 	// MXSecurity is that of the MX records, "secure" for one; MXWhy, why. Both are empty
 	// where no MX record led to the host.
 	MXSecurity, MXWhy string
-	Addresses         []netip.Addr
-	AddressError      error
-	Decision          *policy.Decision
-	Standing          peers.Standing
-	Failed            bool // it could not be used a moment ago, and is tried last
-	Own               bool // one of its addresses is an outbound of ours (SEM 24)
+	// Proven: nobody who forges the DNS could have put this host in the place of another,
+	// because the records are signed or the operator named it.
+	Proven       bool
+	Addresses    []netip.Addr
+	AddressError error
+	// AddressSecurity and AddressWhy are what MXSecurity and MXWhy are, of the addresses.
+	AddressSecurity, AddressWhy string
+	Decision                    *policy.Decision
+	Standing                    peers.Standing
+	Failed                      bool // it could not be used a moment ago, and is tried last
+	Own                         bool // one of its addresses is an outbound of ours (SEM 24)
+}
+
+// IsDestination says whether a text is what may stand behind the @ of an address: a
+// domain, in any script, or an address literal. Explain finds nothing out about anything else.
+func IsDestination(text string) bool {
+	domain, refusal := domainOf([]byte("@" + text))
+	return domain != "" && refusal.Code == 0 && !strings.Contains(text, "@")
 }
 
 // Explain finds out where mail for a domain goes and what is asked of each server, by
@@ -74,9 +87,13 @@ func (g *Gateway) wouldRoute(ctx context.Context, domain string) (*destination, 
 
 func (g *Gateway) explainHost(ctx context.Context, h *host) HostExplanation {
 	x := HostExplanation{Name: h.name, Port: h.port, Preference: h.rank, Implicit: h.implicit, Decision: h.decision,
-		MXSecurity: h.mx.security, MXWhy: h.mx.why,
+		MXSecurity: h.mx.security, MXWhy: h.mx.why, Proven: h.mx.secure,
 		Standing: g.o.Peers.Standing(h.peer()), Failed: g.failed.recently(h)}
-	x.Addresses, x.AddressError = g.addresses(ctx, h)
+	answer, err := g.locate(ctx, h)
+	x.Addresses, x.AddressError = answer.Addrs, err
+	if err == nil && h.addrs == nil {
+		x.AddressSecurity, x.AddressWhy = answer.Security.String(), answer.Why
+	}
 	for _, a := range x.Addresses {
 		x.Own = x.Own || g.ours(netip.AddrPortFrom(a, h.port))
 	}

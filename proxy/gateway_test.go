@@ -101,7 +101,7 @@ func (w *world) Addresses(_ context.Context, host string, _ resolve.Family) (res
 	if len(w.addrs[host]) == 0 {
 		return resolve.AddrAnswer{}, resolve.ErrNoAddress
 	}
-	return resolve.AddrAnswer{Addrs: append([]netip.Addr(nil), w.addrs[host]...)}, nil
+	return resolve.AddrAnswer{Addrs: append([]netip.Addr(nil), w.addrs[host]...), Security: w.security, Why: "because"}, nil
 }
 
 // HostAddresses implements Resolver.

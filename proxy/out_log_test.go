@@ -182,12 +182,24 @@ func TestExplainSaysWhyADomainCannotBeReached(t *testing.T) {
 	}
 }
 
+func TestADestinationIsADomainOrAnAddressLiteral(t *testing.T) {
+	for text, want := range map[string]bool{
+		"example.com": true, "Example.COM.": true, "bücher.example": true, "localhost": true, "[192.0.2.1]": true, "[IPv6:2001:db8::1]": true,
+		"": false, "not a domain": false, "a..b": false, "[300.0.0.1]": false, "[192.0.2.1": false, "x@example.com": false, "\x1b[31m.exa.mp": false,
+		`"`: false, strings.Repeat("a", 64) + ".example": false,
+	} {
+		if got := IsDestination(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
 func TestExplainShowsTheSmarthostsForEveryDomain(t *testing.T) {
 	w := newWorld(t)
 	w.place("relay.test", "192.0.2.1")
 	e := newEgress(t, w, smarthosts("relay.test", "tls:192.0.2.2"))
 	x := e.g.Explain(t.Context(), "example.com")
-	if len(x.Hosts) != 2 || x.Hosts[0].Name != "relay.test" || x.Hosts[0].Implicit || !x.Hosts[1].Implicit || x.Hosts[1].Addresses[0] != netip.MustParseAddr("192.0.2.2") {
+	if len(x.Hosts) != 2 || x.Hosts[0].Name != "relay.test" || x.Hosts[0].Implicit || !x.Hosts[1].Implicit || !x.Hosts[0].Proven || x.Hosts[0].MXSecurity != "" || x.Hosts[1].Addresses[0] != netip.MustParseAddr("192.0.2.2") {
 		t.Errorf("%+v", x)
 	}
 }

@@ -162,12 +162,13 @@ func TestPolicyIsToldHowADomainLedToAHost(t *testing.T) {
 	}
 }
 
-func TestAnExplanationShowsHowFarTheMXRecordsAreBelieved(t *testing.T) {
+func TestAnExplanationShowsHowFarTheDNSIsBelieved(t *testing.T) {
 	w := signed(newWorld(t))
+	w.place("mx.example.com", "192.0.2.1")
 	w.domain("example.com", "mx.example.com")
 	e := newEgress(t, w, (&tlsa{}).layout)
 	x := e.g.Explain(t.Context(), "example.com")
-	if len(x.Hosts) != 1 || x.Hosts[0].MXSecurity != "secure" || x.Hosts[0].Decision.Reasons[1] != (policy.Reason{Source: "dane", Text: "MX records: secure"}) {
+	if len(x.Hosts) != 1 || x.Hosts[0].MXSecurity != "secure" || !x.Hosts[0].Proven || x.Hosts[0].AddressSecurity != "secure" || x.Hosts[0].AddressWhy != "because" || x.Hosts[0].Decision.Reasons[1] != (policy.Reason{Source: "dane", Text: "MX records: secure"}) {
 		t.Errorf("got %+v", x)
 	}
 }

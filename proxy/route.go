@@ -204,21 +204,28 @@ func (g *Gateway) decideOriginal(ctx context.Context, domain string, h *host) (*
 
 // addresses finds where a host is, in the order to try. A *failure comes back.
 func (g *Gateway) addresses(ctx context.Context, h *host) ([]netip.Addr, error) {
+	answer, err := g.locate(ctx, h)
+	return answer.Addrs, err
+}
+
+// locate is addresses with what the DNS said beside them.
+func (g *Gateway) locate(ctx context.Context, h *host) (answer resolve.AddrAnswer, err error) {
 	if h.addrs != nil {
-		return h.addrs, nil
+		return resolve.AddrAnswer{Addrs: h.addrs}, nil
 	}
 	find := g.o.Resolver.Addresses
 	if g.o.Route == RouteSmarthost {
 		find = g.o.Resolver.HostAddresses
 	}
-	answer, err := find(ctx, h.name, g.o.Family)
+	answer, err = find(ctx, h.name, g.o.Family)
 	switch {
 	case errors.Is(err, resolve.ErrNoAddress), errors.Is(err, resolve.ErrNoDomain):
-		return nil, failing(CauseDNS, 451, "4.4.4", h.name+": the name has no address", err)
+		return answer, failing(CauseDNS, 451, "4.4.4", h.name+": the name has no address", err)
 	case err != nil:
-		return nil, unresolved(h.name+": cannot look up the address", err)
+		return answer, unresolved(h.name+": cannot look up the address", err)
 	}
-	return inTurn(answer.Addrs, g.o.Preference), nil
+	answer.Addrs = inTurn(answer.Addrs, g.o.Preference)
+	return answer, nil
 }
 
 // inTurn orders addresses so that both families have their turn among the few that
