@@ -26,6 +26,10 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		"explain":                  exitUsage,
 		"explain one two":          exitUsage,
 		"explain x --config /no":   exitWanting,
+		"explain a..b":             exitUsage,
+		"explain user@":            exitUsage,
+		"explain [192.0.2.1":       exitUsage,
+		"explain a@x --config /no": exitWanting,
 		"version --json=sometimes": exitUsage,
 	} {
 		var out, err bytes.Buffer

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -48,12 +49,15 @@ func newExplain() *cobra.Command {
 		Long: "Explain what would be done with mail for a domain, or for the domain of an address: the servers that it would go to, the TLS that each must do, " +
 			"who asks for that, and what happens otherwise. Nothing is connected to but the DNS.\n\n" +
 			"A postern that runs is asked through its admin socket: it knows best. Without one, the configuration and the state are read. " +
-			"The exit code is 0 when mail could go out, else 1.",
+			"The exit code is 0 when mail could go out, 1 when it could not, and 2 when what was asked about is no domain.",
 		Args: cobra.ExactArgs(1),
 	}
 	file, asJSON := configFlag(cmd), jsonFlag(cmd)
 	outbound := cmd.Flags().String("outbound", "", "explain what the outbound of this `NAME` would do (default: each)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !app.IsDestination(args[0]) {
+			return fmt.Errorf("%q is no domain: write one such as example.com, or the address of a recipient", args[0])
+		}
 		return work(func(cmd *cobra.Command) error {
 			return app.Explain(cmd.Context(), app.ExplainOptions{
 				Domain: args[0], Outbound: *outbound, Config: *file, JSON: *asJSON, Out: cmd.OutOrStdout(), Log: cmd.ErrOrStderr(),

@@ -79,7 +79,7 @@ func TestMailGoesToWhomTheTLSARecordsName(t *testing.T) {
 	for _, where := range []string{"beside it", "without it"} {
 		text, _, err := explained(t, ExplainOptions{Domain: "example.com", Config: p.file})
 		must(err)
-		wantWords(t, "explain "+where, text, "MX records", "secure", "dane, because of its TLSA records (until", "as a TLSA record says: 3 1 1 ", "1 of 1 TLSA records")
+		wantWords(t, "explain "+where, text, "MX records     signed", "dane, because of its TLSA records (until", "as the TLSA records below say", "3 1 1 ", ": can be used", "1 of 1 TLSA records")
 		if !p.done {
 			must(p.stop())
 		}

@@ -10,6 +10,7 @@ import (
 
 	"postern/config"
 	"postern/peers"
+	"postern/proxy"
 	"postern/store"
 )
 
@@ -45,7 +46,7 @@ func Explain(ctx context.Context, o ExplainOptions) error {
 		return fmt.Errorf("write the explanation: %w", err)
 	}
 	for _, e := range all {
-		if !e.good() {
+		if !e.Usable {
 			return ErrReported
 		}
 	}
@@ -91,7 +92,7 @@ func (s *service) explain(ctx context.Context, domain, outbound string) (any, er
 
 // explain asks the gateways, by the same way that mail takes.
 func (p *plan) explain(ctx context.Context, domain, outbound string) ([]Explanation, error) {
-	domain = domain[strings.LastIndexByte(domain, '@')+1:]
+	domain = domainOf(domain)
 	if p == nil || len(p.outbounds) == 0 {
 		return nil, unknown("there is no outbound in this configuration, so no mail leaves through this postern")
 	}
@@ -104,8 +105,19 @@ func (p *plan) explain(ctx context.Context, domain, outbound string) ([]Explanat
 			all = append(all, out.explain(ctx, domain))
 		}
 	}
+	dnssec := p.names.explain() // which the questions above may have found out
+	for i := range all {
+		all[i].DNSSEC = dnssec
+	}
 	return all, nil
 }
+
+// IsDestination says whether Explain can be asked about a text: a domain, an address
+// literal, or the address of a recipient.
+func IsDestination(text string) bool { return proxy.IsDestination(domainOf(text)) }
+
+// domainOf is what stands behind the @, if there is one.
+func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
 
 func (p *plan) outboundNames() (all []string) {
 	for _, out := range p.outbounds {

@@ -23,11 +23,15 @@ func printExplanations(w io.Writer, all []Explanation, now time.Time) error {
 
 func (t *sheet) explanation(e Explanation, now time.Time) {
 	t.line(fmt.Sprintf("%s by outbound %q, %s", printable(e.Domain), e.Outbound, routeText[e.Route]))
-	if e.Refusal != "" {
-		t.line("")
-		t.row("no server", printable(strings.Join(strings.Fields(e.Refusal), " ")))
-		t.row("what happens", refusalText(e.Refusal))
+	refusal := e.Refusal
+	switch {
+	case refusal != "":
+		t.row("no server", printable(strings.Join(strings.Fields(refusal), " ")))
+		t.row("what happens", refusalText(refusal))
+	case !e.Usable:
+		t.row("what happens", "no server can be used: "+refusalText("4"))
 	}
+	t.rows("DNSSEC", e.DNSSEC.text())
 	for _, h := range e.Hosts {
 		t.line("")
 		t.explainedHost(e, h, now)
@@ -59,50 +63,53 @@ func (t *sheet) explainedHost(e Explanation, h ExplainedHost, now time.Time) {
 	t.line("  " + title)
 	t.indent = "  "
 	defer func() { t.indent = "" }()
-	t.row("addresses", addressesText(h))
-	if h.MXSecurity != "" && h.MXSecurity != "indeterminate" {
-		t.row("MX records", strings.TrimSuffix(h.MXSecurity+": "+printable(h.MXWhy), ": "))
-	}
 	d := h.Decision
 	t.row("level", d.Level+", "+sourceText(d))
 	t.row("certificate", certificateText(d))
+	t.row("protects from", h.Protects)
 	if d.Error != "" {
 		t.row("cannot be used", printable(d.Error))
+		t.row("what happens", h.OnFailure)
+	} else {
+		t.row("if TLS fails", h.OnFailure)
 	}
 	if o := d.Observed; o != nil {
 		t.row("would be", fmt.Sprintf(`%s, with remember = "enforce": %s`, o.Level, certificateText(*o)))
 	}
-	heading := "looked at"
-	for _, r := range d.Reasons {
-		t.row(heading, r.Source+": "+printable(r.Text))
-		heading = ""
+	t.findings(h, now)
+	if e.State == "" { // or else what is remembered could not be looked at
+		t.rows("standing", h.standing(now))
 	}
-	if e.State != "" { // what is remembered could not be looked at
-		return
-	}
-	for i, text := range h.standing(now) {
-		t.row([]string{"standing", ""}[min(i, 1)], text)
-	}
-	t.row("if TLS fails", h.OnFailure)
 }
 
 func addressesText(h ExplainedHost) string {
 	if h.AddressError != "" {
 		return "none: " + printable(h.AddressError)
 	}
-	return strings.Join(h.Addresses, ", ")
+	why := h.AddressWhy
+	if why == h.MXWhy {
+		why = "" // which the reader knows
+	}
+	return strings.TrimSuffix(strings.Join(h.Addresses, ", ")+"; "+securityText(h.AddressSecurity, why), "; ")
 }
 
 func sourceText(d ExplainedDecision) string {
 	switch d.Source {
 	case "operator":
+		text := "as the configuration says"
 		if d.Place != "" {
-			return "as " + d.Place + " says"
+			text = "as " + d.Place + " says"
 		}
-		return "as the configuration says"
+		if d.DANE != nil && d.DANE.Status != "usable" && d.Error == "" {
+			text += " of a server without TLSA records that can be used"
+		}
+		return text
 	case "remembered":
 		return "because of what is remembered" + until(d.Expires)
 	case "dane":
+		if d.Error != "" {
+			return "unless it is found to have no TLSA records"
+		}
 		return "because of its TLSA records" + until(d.Expires)
 	case "mta-sts":
 		return "because of the MTA-STS policy of its domain" + until(d.Expires)
@@ -125,7 +132,7 @@ func certificateText(d ExplainedDecision) string {
 	case len(d.Fingerprints) > 0:
 		return "with the fingerprint " + strings.Join(d.Fingerprints, " or ")
 	case len(d.TLSA) > 0:
-		return "as a TLSA record says: " + strings.Join(d.TLSA, " or ")
+		return tlsaText(d)
 	case d.Error != "" && len(d.Names) == 0:
 		return ""
 	case len(d.Names) == 0 && d.Level == "none":

@@ -2,10 +2,10 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"postern/proxy"
-	"postern/tls/level"
 	"postern/tls/policy"
 )
 
@@ -14,6 +14,8 @@ type Explanation struct {
 	Outbound string          `json:"outbound"`
 	Route    string          `json:"route"`
 	Domain   string          `json:"domain"`
+	DNSSEC   ExplainedDNSSEC `json:"dnssec"`
+	Usable   bool            `json:"usable"`            // there is a server that mail may be handed to
 	Hosts    []ExplainedHost `json:"hosts,omitempty"`   // in the order in which they are tried
 	Refusal  string          `json:"refusal,omitempty"` // the reply to a RCPT, where there are no hosts
 	Cause    string          `json:"cause,omitempty"`   // of the refusal
@@ -30,26 +32,30 @@ func (e *Explanation) withoutMemory() {
 				r.Text = "not looked at: another process has the state"
 			}
 		}
-		h.OnFailure = ""
+		h.OnFailure, h.Decision.Remembered = "", nil
 	}
 }
 
 // ExplainedHost is one server that mail would go to.
 type ExplainedHost struct {
-	Name         string            `json:"name"`
-	Port         uint16            `json:"port"`
-	Preference   uint16            `json:"preference"`
-	ImplicitTLS  bool              `json:"implicit_tls,omitempty"`
-	MXSecurity   string            `json:"mx_security,omitempty"` // of the MX records: secure, insecure or indeterminate
-	MXWhy        string            `json:"mx_why,omitempty"`
-	Addresses    []string          `json:"addresses"`
-	AddressError string            `json:"address_error,omitempty"`
-	Decision     ExplainedDecision `json:"decision"`
-	KnownTLS     bool              `json:"known_tls"`           // it completed TLS within 30 days
-	SkipUntil    time.Time         `json:"skip_until,omitzero"` // STARTTLS is not tried before that
-	JustFailed   bool              `json:"just_failed,omitempty"`
-	Own          bool              `json:"own,omitempty"` // it is one of our outbounds: mail would go round in circles
-	OnFailure    string            `json:"on_failure"`    // what becomes of mail when TLS is not as asked for
+	Name        string `json:"name"`
+	Port        uint16 `json:"port"`
+	Preference  uint16 `json:"preference"`
+	ImplicitTLS bool   `json:"implicit_tls,omitempty"`
+	// The security of what the DNS says is secure (signed), insecure (proved not to be) or indeterminate.
+	MXSecurity      string            `json:"mx_security,omitempty"`
+	MXWhy           string            `json:"mx_why,omitempty"`
+	Addresses       []string          `json:"addresses"`
+	AddressSecurity string            `json:"address_security,omitempty"`
+	AddressWhy      string            `json:"address_why,omitempty"`
+	AddressError    string            `json:"address_error,omitempty"`
+	Decision        ExplainedDecision `json:"decision"`
+	KnownTLS        bool              `json:"known_tls"`           // it completed TLS within 30 days
+	SkipUntil       time.Time         `json:"skip_until,omitzero"` // STARTTLS is not tried before that
+	JustFailed      bool              `json:"just_failed,omitempty"`
+	Own             bool              `json:"own,omitempty"`           // it is one of our outbounds: mail would go round in circles
+	Protects        string            `json:"protects_from,omitempty"` // and from what not
+	OnFailure       string            `json:"on_failure"`              // what becomes of mail when TLS is not as asked for
 }
 
 // ExplainedDecision is what is asked of the connection to a server.
@@ -61,7 +67,9 @@ type ExplainedDecision struct {
 	Fingerprints []string           `json:"fingerprints,omitempty"`
 	TLSA         []string           `json:"tlsa,omitempty"`       // the certificate must match one of these, as in a zone file
 	TLSANames    []string           `json:"tlsa_names,omitempty"` // and be for one of these where a record is about its issuer
-	MTASTS       *ExplainedPolicy   `json:"mta_sts,omitempty"`    // of the domain, if it was looked for
+	DANE         *ExplainedDANE     `json:"dane,omitempty"`       // if it was asked for, and could be found out
+	MTASTS       *ExplainedPolicy   `json:"mta_sts,omitempty"`    // if it was asked for
+	Remembered   *ExplainedMemory   `json:"remembered,omitempty"` // if it was asked for
 	Grade        string             `json:"grade"`
 	TrustedRoots string             `json:"trusted_roots"`
 	SNI          string             `json:"sni,omitempty"`
@@ -72,26 +80,15 @@ type ExplainedDecision struct {
 	Reasons      []ExplainedReason  `json:"reasons"`            // all that was looked at, in order
 }
 
-// ExplainedPolicy is an MTA-STS policy (RFC 8461, 3.2).
-type ExplainedPolicy struct {
-	Mode string   `json:"mode"`
-	MX   []string `json:"mx"`
-}
-
 // ExplainedReason is one thing that was looked at.
 type ExplainedReason struct {
 	Source string `json:"source"`
 	Text   string `json:"text"`
 }
 
-// good says whether there is a server that mail may be handed to.
-func (e Explanation) good() bool {
-	for _, h := range e.Hosts {
-		if h.AddressError == "" && !h.Own && h.Decision.Error == "" {
-			return true
-		}
-	}
-	return false
+// usable says whether mail may be handed to the server.
+func (h ExplainedHost) usable() bool {
+	return h.AddressError == "" && !h.Own && h.Decision.Error == ""
 }
 
 func (out *outbound) explain(ctx context.Context, domain string) Explanation {
@@ -103,14 +100,15 @@ func (out *outbound) explain(ctx context.Context, domain string) Explanation {
 	for _, h := range x.Hosts {
 		e.Hosts = append(e.Hosts, out.explainHost(h))
 	}
+	e.Usable = slices.ContainsFunc(e.Hosts, ExplainedHost.usable)
 	return e
 }
 
 func (out *outbound) explainHost(h proxy.HostExplanation) ExplainedHost {
 	e := ExplainedHost{
-		Name: h.Name, Port: h.Port, Preference: h.Preference, ImplicitTLS: h.Implicit, MXSecurity: h.MXSecurity, MXWhy: h.MXWhy, Addresses: []string{},
-		Decision: explainDecision(h.Decision), KnownTLS: h.Standing.KnownTLS, JustFailed: h.Failed, Own: h.Own,
-		OnFailure: out.onFailure(h),
+		Name: h.Name, Port: h.Port, Preference: h.Preference, ImplicitTLS: h.Implicit, MXSecurity: h.MXSecurity, MXWhy: h.MXWhy,
+		Addresses: []string{}, AddressSecurity: h.AddressSecurity, AddressWhy: h.AddressWhy, Decision: explainDecision(h.Decision), KnownTLS: h.Standing.KnownTLS, JustFailed: h.Failed, Own: h.Own,
+		Protects: protection(h.Decision, h.Proven), OnFailure: out.onFailure(h),
 	}
 	for _, a := range h.Addresses {
 		e.Addresses = append(e.Addresses, a.String())
@@ -144,8 +142,14 @@ func explainDecision(d *policy.Decision) ExplainedDecision {
 	if len(d.TLSA) > 0 {
 		e.TLSANames = d.DANENames
 	}
-	if d.STS != nil {
-		e.MTASTS = &ExplainedPolicy{Mode: d.STS.Mode.String(), MX: append([]string{}, d.STS.MX...)}
+	if d.Found.DANE != nil {
+		e.DANE = explainTLSA(d.Found.DANE)
+	}
+	if d.Found.STS != nil {
+		e.MTASTS = explainPolicy(d.Found.STS, d.Host)
+	}
+	if d.Found.Remembered != nil {
+		e.Remembered = (*ExplainedMemory)(d.Found.Remembered)
 	}
 	for _, r := range d.Reasons {
 		e.Reasons = append(e.Reasons, ExplainedReason{string(r.Source), r.Text})
@@ -155,28 +159,4 @@ func explainDecision(d *policy.Decision) ExplainedDecision {
 		e.Observed = &observed
 	}
 	return e
-}
-
-// onFailure is what the rules make of a handshake that fails, or of a server
-// without STARTTLS (SEM 29, 30).
-func (out *outbound) onFailure(h proxy.HostExplanation) string {
-	switch d := h.Decision; {
-	case d.Err != nil:
-		return "the server is not used; when none is left, the mail waits (451)"
-	case d.Level == level.None:
-		return "TLS is not tried"
-	case d.Level.Mandatory():
-		return "the next server is tried; when none is left, the mail waits (451)"
-	case h.Implicit:
-		return "the mail waits (451): this port knows nothing but TLS"
-	case h.Standing.Skip:
-		return "STARTTLS is not tried before the skip ends; mail goes in clear"
-	case out.cfg.Fallback == "never":
-		return "the mail waits (451); where STARTTLS is not offered it goes in clear"
-	case h.Standing.KnownTLS:
-		return "the mail waits (451), because TLS has worked before; a second failure at least 5 minutes later lets it go in clear; where STARTTLS is not offered it goes in clear at once"
-	case out.cfg.Fallback == "next-session":
-		return "the mail waits once (451), and goes in clear the next time"
-	}
-	return "the same mail goes in clear, at once"
 }

@@ -31,9 +31,10 @@ func (r Result) Reportable() bool { return r != "" && r != TXTError }
 
 // Finding is what is known of a domain's policy at the moment of the question.
 type Finding struct {
-	Policy *Policy       // nil: go on as without MTA-STS. Shared, not to be changed
-	ID     string        // of the TXT record when the policy was fetched
-	Age    time.Duration // since then
+	Policy  *Policy // nil: go on as without MTA-STS. Shared, not to be changed
+	ID      string  // of the TXT record when the policy was fetched
+	Fetched time.Time
+	Age     time.Duration
 	// Expires is until when this stands if nothing newer is found out. Ask again rather
 	// than keep a finding: a policy with a new id replaces it at any time.
 	Expires time.Time
@@ -55,7 +56,7 @@ type Finding struct {
 func (k *known) finding(source Source, now time.Time) Finding {
 	f := Finding{Source: SourceNone, Expires: k.fresh, Result: k.result, Trouble: k.trouble, Why: k.why}
 	if k.policy != nil {
-		f.Policy, f.ID, f.Source = k.policy, k.entry.ID, source
+		f.Policy, f.ID, f.Fetched, f.Source = k.policy, k.entry.ID, k.entry.Fetched, source
 		f.Age = max(0, now.Sub(k.entry.Fetched))
 	}
 	return f
