@@ -18,6 +18,8 @@ type flight struct {
 	done    chan struct{}
 	known   *known
 	fetched bool
+
+	forgotten bool // meanwhile, see Forget; under the lock of flights
 }
 
 // discoverNow answers a delivery that waits, with fallback if it has waited long enough.
@@ -133,7 +135,11 @@ func (l *Lookup) keep(domain string, f *flight, old *known) {
 			l.log.Warn("an MTA-STS policy could not be stored, and will not survive a restart", "domain", domain, "err", err)
 		}
 	}
-	l.memory.put(domain, k, time.Time{})
+	l.mu.Lock()
+	if !f.forgotten {
+		l.memory.put(domain, k, time.Time{})
+	}
+	l.mu.Unlock()
 	l.report(domain, k, old)
 }
 

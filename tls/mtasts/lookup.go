@@ -144,6 +144,21 @@ func (l *Lookup) Refresh(ctx context.Context, domain string) Finding {
 	return l.discoverNow(ctx, name, k)
 }
 
+// Forget drops what is known of a domain beside the Cache, of which the caller has deleted the entry before:
+// mail finds out anew whether there is a policy.
+func (l *Lookup) Forget(domain string) {
+	name, ok := canonical(domain)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.flying[name]; f != nil {
+		f.forgotten = true // what it began with is not to come back
+	}
+	l.memory.remove(name)
+}
+
 func noPolicyDomain(domain string) Finding {
 	return Finding{Source: SourceNone, Why: quote(domain) + " is no domain name: only those have policies"}
 }

@@ -79,11 +79,22 @@ func (m *memory) set(domain string, k *known, used time.Time) {
 		m.size += k.cost()
 	}
 	for m.size > m.limit && m.recent.Len() > 1 {
-		last := m.recent.Back()
-		i := m.recent.Remove(last).(*item)
-		delete(m.items, i.domain)
-		m.size -= i.known.cost()
+		m.drop(m.recent.Back())
 	}
+}
+
+func (m *memory) remove(domain string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.items[domain]; e != nil {
+		m.drop(e)
+	}
+}
+
+func (m *memory) drop(e *list.Element) {
+	i := m.recent.Remove(e).(*item)
+	delete(m.items, i.domain)
+	m.size -= i.known.cost()
 }
 
 // lastUse is when a delivery last asked for a domain; ok is false when it is not in memory.
