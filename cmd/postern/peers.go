@@ -14,7 +14,8 @@ func newPeers() *cobra.Command {
 		Use:   "peers",
 		Short: "Show what is remembered of other mail systems, or forget it",
 		Long: "Show what is remembered of the servers and clients that mail was exchanged with: the TLS that they can do, whose certificate must validate " +
-			"because it always has, and with whom STARTTLS is not tried for now.\n\n" +
+			"because it always has, and with whom STARTTLS is not tried for now; and the MTA-STS policies and TLSA records that destinations have published.\n\n" +
+			"What a destination still publishes is found out again with the next mail: forgetting helps where it has been taken back.\n\n" +
 			"A postern that runs is asked through its admin socket. Without one, the file of the state is read; it must not be in use then.",
 	}
 	cmd.AddCommand(

@@ -9,7 +9,6 @@ import (
 
 	"postern/admin"
 	"postern/config"
-	"postern/peers"
 	"postern/proxy"
 	"postern/telemetry"
 )
@@ -52,7 +51,7 @@ func openAdmin(c config.Admin, opened net.Listener) (all adminListeners, err err
 }
 
 func (a adminListeners) serve(metrics http.Handler, s *service) {
-	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{s.memory, s.log}, Log: s.log}
+	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{remembered{s.memory, s.memories, s.sts}, s.log}, Log: s.log}
 	a.page.serve(o)
 	o.Control, o.Explain = true, s.explain
 	a.socket.serve(o)
@@ -93,14 +92,14 @@ func (a *adminListener) close() {
 
 // peerPages shows the memory on the admin pages.
 type peerPages struct {
-	*peers.Memory
+	remembered
 	log *slog.Logger
 }
 
 // Forget implements admin.Memory. It may let mail leave by a weaker TLS than it had to, so
 // the log has it.
 func (p peerPages) Forget(name string) (n int, err error) {
-	if n, err = p.Memory.Forget(name); n > 0 {
+	if n, err = p.remembered.Forget(name); n > 0 {
 		p.log.Warn("forgotten by command", "name", name, "records", n)
 	}
 	return n, err
@@ -111,7 +110,7 @@ func (p peerPages) List() (any, error) { return p.Memory.List() }
 
 // Show implements admin.Memory.
 func (p peerPages) Show(name string) (any, int, error) {
-	records, err := p.Memory.Show(name)
+	records, err := p.remembered.Show(name)
 	return records, len(records), err
 }
 

@@ -94,7 +94,7 @@ func (c *adminClient) List() (all []peers.Summary, err error) {
 }
 
 // Show implements peerReader.
-func (c *adminClient) Show(name string) (records []peers.Record, err error) {
+func (c *adminClient) Show(name string) (records []PeerRecord, err error) {
 	err = c.ask(context.Background(), http.MethodGet, "/peers/"+url.PathEscape(name), &records)
 	if errors.Is(err, admin.ErrUnknown) {
 		return nil, nil

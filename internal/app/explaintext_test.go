@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +224,14 @@ func TestShowTellsEverything(t *testing.T) {
 			Hosts: []peers.DomainHost{{Name: "mx.example.com", Port: 25, Seen: once, Valid: often, Since: noon, Rejected: once, Why: "expired"}}}},
 		{Kind: "client", Name: "192.0.2.1", Hello: "mail", Client: &peers.ClientRecord{Seen: once, Failed: once, Held: noon, Expected: noon}},
 	}
+	all := []PeerRecord{
+		{Record: peers.Record{Kind: "policy", Name: "example.com"}, Policy: &PolicyRecord{ID: "7", Mode: "enforce", MX: []string{"mx.example.com", "*.example.net"}, MaxAgeSeconds: 604800, Fetched: noon.Add(-time.Hour)}},
+		{Record: peers.Record{Kind: "policy", Name: "bad\a.example"}, Policy: &PolicyRecord{}},
+		{Record: peers.Record{Kind: "tlsa", Name: "mx.example.com:25"}, TLSA: &TLSARecord{Seen: noon}},
+	}
+	for i, r := range records {
+		all = slices.Insert(all, i, PeerRecord{Record: r})
+	}
 	const want = `host mx.example.com:25
   seen                     3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
   with TLS                 3, from 2026-03-01 12:00 CET to 2026-03-02 12:00 CET
@@ -254,9 +263,23 @@ client 192.0.2.1 (mail)
   failed                    1, 2026-03-01 12:00 CET
   STARTTLS withheld         since 2026-03-01 12:00 CET
   forward secrecy expected  since 2026-03-01 12:00 CET
+
+policy example.com
+  MTA-STS  mode enforce
+  for      mx.example.com or *.example.net
+  id       7
+  fetched  2026-03-01 11:00 CET (2 hours ago), good for 7 days
+
+policy bad?.example
+  MTA-STS  mode -
+  id       -
+  fetched  -
+
+tlsa mx.example.com:25
+  had TLSA records  2026-03-01 12:00 CET, and is expected to for 30 days, also while DNSSEC is not available
 `
 	var out bytes.Buffer
-	must(printRecords(&out, records, noon.Add(time.Hour)))
+	must(printRecords(&out, all, noon.Add(time.Hour)))
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

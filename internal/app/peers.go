@@ -27,7 +27,7 @@ type PeersOptions struct {
 // not.
 type peerReader interface {
 	List() ([]peers.Summary, error)
-	Show(name string) ([]peers.Record, error)
+	Show(name string) ([]PeerRecord, error)
 	Forget(name string) (n int, err error)
 }
 
@@ -120,7 +120,7 @@ func (o PeersOptions) read(f func(m peerReader, where string) error) error {
 	if kept != nil {
 		defer kept.Close()
 	}
-	return f(m, "in "+where)
+	return f(remembered{Memory: m, kept: kept}, "in "+where)
 }
 
 // socketHint is for who asks beside a postern that runs.

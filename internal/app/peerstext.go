@@ -62,7 +62,7 @@ func skipText(until, now time.Time) string {
 }
 
 // printRecords writes all about some peers, each under its name.
-func printRecords(w io.Writer, records []peers.Record, now time.Time) error {
+func printRecords(w io.Writer, records []PeerRecord, now time.Time) error {
 	t := newSheet(w)
 	for i, r := range records {
 		if i > 0 {
@@ -80,6 +80,10 @@ func printRecords(w io.Writer, records []peers.Record, now time.Time) error {
 			t.domain(r.Domain)
 		case r.Client != nil:
 			t.client(r.Client)
+		case r.Policy != nil:
+			t.policy(r.Policy, now)
+		case r.TLSA != nil:
+			t.row("had TLSA records", when(r.TLSA.Seen)+", and is expected to for 30 days, also while DNSSEC is not available")
 		}
 	}
 	return t.to.Flush()
@@ -167,6 +171,17 @@ func (t *sheet) domain(r *peers.DomainRecord) {
 		t.tally("  refused by us", h.Rejected)
 		t.row("  why", printable(h.Why))
 	}
+}
+
+func (t *sheet) policy(r *PolicyRecord, now time.Time) {
+	t.row("MTA-STS", "mode "+orNone(r.Mode))
+	t.row("for", printable(strings.Join(r.MX, " or ")))
+	t.row("id", orNone(r.ID))
+	if r.Fetched.IsZero() {
+		t.row("fetched", none)
+		return
+	}
+	t.row("fetched", fmt.Sprintf("%s (%s ago), good for %s", when(r.Fetched), ago(now.Sub(r.Fetched)), days(time.Duration(r.MaxAgeSeconds)*time.Second)))
 }
 
 func (t *sheet) client(r *peers.ClientRecord) {
