@@ -148,7 +148,7 @@ func TestExplainSaysWhatWouldBeDone(t *testing.T) {
 		t.Fatalf("%+v", x)
 	}
 	a, b, c := x.Hosts[0], x.Hosts[1], x.Hosts[2]
-	if a.Name != "a.example.com" || a.Port != 25 || a.Preference != 0 || a.Failed || a.Own || a.Decision.Level != level.Secure || a.Decision.Place != "config.hcl:9" || len(a.Addresses) != 1 {
+	if a.Name != "a.example.com" || a.Port != 25 || a.Preference != 0 || a.Failed || a.Own || a.Decision.Level != level.Secure || a.Decision.Place != "config.hcl:9" || len(a.Addresses) != 1 || a.Proven {
 		t.Errorf("%+v", a)
 	}
 	if b.Preference != 10 || !b.Own || !slices.Equal(b.Addresses, []netip.Addr{netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("192.0.2.102")}) {
@@ -199,7 +199,7 @@ func TestExplainShowsTheSmarthostsForEveryDomain(t *testing.T) {
 	w.place("relay.test", "192.0.2.1")
 	e := newEgress(t, w, smarthosts("relay.test", "tls:192.0.2.2"))
 	x := e.g.Explain(t.Context(), "example.com")
-	if len(x.Hosts) != 2 || x.Hosts[0].Name != "relay.test" || x.Hosts[0].Implicit || !x.Hosts[1].Implicit || !x.Hosts[0].Proven || x.Hosts[0].MXSecurity != "" || x.Hosts[1].Addresses[0] != netip.MustParseAddr("192.0.2.2") {
+	if len(x.Hosts) != 2 || x.Hosts[0].Name != "relay.test" || x.Hosts[0].Implicit || !x.Hosts[1].Implicit || !x.Hosts[0].Proven || x.Hosts[0].MXSecurity != "" || x.Hosts[1].AddressSecurity != "" || x.Hosts[1].Addresses[0] != netip.MustParseAddr("192.0.2.2") {
 		t.Errorf("%+v", x)
 	}
 }

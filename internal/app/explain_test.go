@@ -75,6 +75,11 @@ func TestExplainBesideAPosternWithoutASocketSaysWhatItDoesNotKnow(t *testing.T) 
 	text, note, err := explained(t, ExplainOptions{Domain: "example.com", Config: p.file})
 	must(err)
 	wantWords(t, "explain", text, "mx.example.com")
+	asJSON, _, err := explained(t, ExplainOptions{Domain: "example.com", Config: p.file, JSON: true})
+	must(err)
+	if strings.Contains(asJSON, `"remembered":`) || !strings.Contains(asJSON, `"state":"unavailable"`) {
+		t.Errorf("it tells of a memory that it has not seen: %s", asJSON)
+	}
 	wantWords(t, "the note", note, "not taken into account", "in use", "socket =")
 	_, err = peersCommand(t, ListPeers, p.file, "", false)
 	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(Hint(err), "socket =") {
