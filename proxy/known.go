@@ -21,7 +21,7 @@ type knownHosts struct {
 
 // exchangersAt are the exchangers of a domain, and where they were.
 type exchangersAt struct {
-	hosts []knownHost // as of the last look
+	hosts []knownHost                // as of the last look
 	at    map[netip.Addr][]knownHost // several, where hosts share an address
 }
 
