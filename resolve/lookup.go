@@ -43,12 +43,13 @@ type answer struct {
 
 // trust is how far an answer can be trusted.
 type trust struct {
-	security Security // of all of it
-	first    Security // of the first record on the way: the CNAME at the name, or what was asked for
-	chain    Security // of the CNAMEs, and of what was asked for where there are none
-	why      string   // of security, one line for people
-	cut      bool     // there is no DS record, and a zone begins there
-	stripped bool     // bogus because signatures are missing altogether
+	security Security      // of all of it
+	first    Security      // of the first record on the way: the CNAME at the name, or what was asked for
+	chain    Security      // of the CNAMEs, and of what was asked for where there are none
+	why      string        // of security, one line for people
+	cut      bool          // there is no DS record, and a zone begins there
+	stripped bool          // bogus because signatures are missing altogether
+	ttl      time.Duration // of what was asked for, as its zone has it; 0: not known
 }
 
 // status says what an answer is.
@@ -177,7 +178,7 @@ func (all *answer) join(a *answer) {
 		all.why = a.why
 	}
 	all.status, all.target, all.links, all.records, all.server = a.status, a.target, all.links+a.links, a.records, a.server
-	all.security, all.stripped, all.since = min(all.security, a.security), a.stripped, a.since
+	all.security, all.stripped, all.since, all.ttl = min(all.security, a.security), a.stripped, a.since, a.ttl
 	if a.expires.Before(all.expires) {
 		all.expires = a.expires
 	}

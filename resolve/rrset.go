@@ -126,7 +126,9 @@ func (s rrset) verify(zone string, keys []key, now time.Time, b *budget) (*dns.R
 				return nil, tooMuch
 			}
 			if sig.Verify(k.DNSKEY, s.records) == nil {
-				return sig, secure(s.keep(sig, now), "signed by %s", shown(zone))
+				good := secure(s.keep(sig, now), "signed by %s", shown(zone))
+				good.ttl = seconds(sig.OrigTtl)
+				return sig, good
 			}
 			failed++
 			v = bogus("the signature for %v does not verify", s)

@@ -22,6 +22,9 @@ type TLSAAnswer struct {
 	Security Security  // of the records or the proof, with the CNAMEs on the way
 	Why      string    // it is so, one line for people; "" where nobody looked
 	Expires  time.Time // when the records are asked for again
+	// TTL is that of the records in their zone, whatever a cache on the way has left of
+	// it: of a signed answer. Of another it is what the server said.
+	TTL time.Duration
 }
 
 // TLSA returns the TLSA records of a name such as "_25._tcp.mx.example.com".
@@ -34,7 +37,10 @@ func (r *Resolver) TLSA(ctx context.Context, owner string) (TLSAAnswer, error) {
 	if err != nil {
 		return TLSAAnswer{}, err
 	}
-	answer := TLSAAnswer{Owner: a.canonical(), Security: a.security, Why: a.why, Expires: a.expires}
+	answer := TLSAAnswer{Owner: a.canonical(), Security: a.security, Why: a.why, Expires: a.expires, TTL: a.ttl}
+	if answer.TTL == 0 {
+		answer.TTL = a.expires.Sub(a.since)
+	}
 	for _, record := range a.records {
 		rr, ok := record.(*dns.TLSA)
 		if !ok {

@@ -61,7 +61,8 @@ func (v *validator) judge(ctx context.Context, m *dns.Msg, a *answer) error {
 	}
 	a.chain = all.security
 	if a.status != leadsOn {
-		all = all.and(v.end(ctx, m, a, b))
+		end := v.end(ctx, m, a, b)
+		all, a.ttl = all.and(end), end.ttl
 	}
 	if len(a.path) == 0 {
 		a.first = all.security

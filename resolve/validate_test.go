@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"postern/internal/dnstest"
 )
 
@@ -248,6 +250,35 @@ func TestTheCacheKeepsTheSecurity(t *testing.T) {
 	}
 	if n := s.Count("", "TLSA"); n != 1 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// Whoever waits until all caches have forgotten a record must know its TTL, and not
+// what is left of it in the cache that was asked.
+func TestTheTTLIsThatOfTheZone(t *testing.T) {
+	s := dnstest.StartSigned(t, family(dnstest.Zone{Name: "example.com"})...)
+	s.Break("", "TLSA", dnstest.Fault{Mangle: func(_, answer []byte) [][]byte {
+		m := new(dns.Msg)
+		if err := m.Unpack(answer); err != nil {
+			panic(err)
+		}
+		for _, rr := range m.Answer {
+			rr.Header().Ttl = 7
+		}
+		aged, err := m.Pack()
+		if err != nil {
+			panic(err)
+		}
+		return [][]byte{aged}
+	}})
+	for _, c := range []struct {
+		r    *Resolver
+		want time.Duration
+	}{{validating(t, s), time.Minute}, {over(t, s), 7 * time.Second}} {
+		a, err := c.r.TLSA(t.Context(), "_25._tcp.mail.example.com")
+		if err != nil || a.TTL != c.want || time.Until(a.Expires) > 7*time.Second {
+			t.Errorf("%+v, %v", a, err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ type verdict struct {
 	why      string        // one line for people
 	keep     time.Duration // how long that holds; of a bogus one, nothing
 	stripped bool          // bogus because a signature or proof is missing altogether
+	ttl      time.Duration // of the records, as their zone has it; 0: not known
 }
 
 func secure(keep time.Duration, format string, a ...any) verdict {

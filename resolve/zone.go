@@ -122,11 +122,11 @@ func (v *validator) discover(ctx context.Context, name string) *zone {
 	keep := a.expires.Sub(a.since)
 	switch {
 	case a.failure != nil:
-		return &zone{verdict: verdict{a.security, a.why, keep, a.stripped}}
+		return &zone{verdict: verdict{security: a.security, why: a.why, keep: keep, stripped: a.stripped}}
 	case a.security == Insecure:
 		return &zone{kind: unsigned, verdict: insecure(keep, "%s", a.why)}
 	case a.security != Secure:
-		return &zone{verdict: verdict{Indeterminate, a.why, keepFailure, false}}
+		return &zone{verdict: verdict{security: Indeterminate, why: a.why, keep: keepFailure}}
 	case a.cut:
 		return &zone{kind: unsigned, verdict: insecure(keep, "%s is not signed: the zone above says that it has no DS record", shown(name))}
 	case a.links > 0 || a.status == noRecords: // a CNAME does not stand at the top of a zone
@@ -161,7 +161,7 @@ func (v *validator) signed(ctx context.Context, name string, all []*dns.DS, keep
 		return known.doubt()
 	})
 	if a.failure != nil {
-		return &zone{verdict: verdict{a.security, a.why, a.expires.Sub(a.since), a.stripped}}
+		return &zone{verdict: verdict{security: a.security, why: a.why, keep: a.expires.Sub(a.since), stripped: a.stripped}}
 	}
 	known.keep = min(known.keep, keep)
 	if known.security == Insecure {
