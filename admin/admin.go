@@ -20,6 +20,7 @@
 //
 //	GET /explain?domain=NAME[&outbound=NAME]  what would be done with mail for NAME, as a JSON array
 //	DELETE /peers/NAME                        forgets: {"forgotten": 2}; 404 when there was nothing
+//	POST /tlsa-seen                           notes which TLSA records are published: a Sighting; since when each is, as a JSON array
 //
 // Explaining changes nothing either, but it makes postern ask the DNS in somebody
 // else's name. An error that is not plain text is {"error": "what"}.
@@ -50,6 +51,8 @@ type Options struct {
 	Memory Memory
 	// Explain serves /explain, with Control alone. Left out: 404.
 	Explain Explain
+	// Seen serves /tlsa-seen, with Control alone. Left out: 404.
+	Seen Seen
 	// Control says that what changes state is served too.
 	Control bool
 	// Log is told of broken requests and of panics. Left out: nobody is.

@@ -9,7 +9,7 @@ import (
 
 // handler routes requests. Whatever is asked for, another method than GET or
 // HEAD is refused first, so that no page can ever be made to act; with Control,
-// DELETE goes on to the one kind of page that knows it.
+// DELETE and POST go on to the one kind of page that knows each.
 func handler(options Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", index(options))
@@ -30,6 +30,9 @@ func handler(options Options) http.Handler {
 	if options.Control && options.Explain != nil {
 		mux.HandleFunc("/explain", explain(options.Explain))
 	}
+	if options.Control && options.Seen != nil {
+		mux.HandleFunc("POST "+seenPath, seen(options.Seen))
+	}
 	return onlyReading(mux, options.Control)
 }
 
@@ -37,8 +40,10 @@ func onlyReading(next http.Handler, control bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		forgets := control && r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/peers/")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !forgets {
+		forgets := r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/peers/")
+		notes := r.Method == http.MethodPost && r.URL.Path == seenPath
+		acts := control && (forgets || notes)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !acts {
 			// RFC 9110, 15.5.6: a 405 says what is allowed.
 			w.Header().Set("Allow", "GET, HEAD")
 			text(w, http.StatusMethodNotAllowed, "only GET and HEAD are served here\n")
