@@ -54,6 +54,8 @@ func (a adminListeners) serve(metrics http.Handler, s *service) {
 	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{remembered{s.memory, s.memories, s.sts}, s.log}, Log: s.log}
 	a.page.serve(o)
 	o.Control, o.Explain = true, s.explain
+	seen := &tlsaSeen{state: s.memories, now: time.Now}
+	o.Seen = func(at admin.Sighting) (any, error) { return seen.note(at) }
 	a.socket.serve(o)
 }
 

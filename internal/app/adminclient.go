@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -52,7 +53,12 @@ func askAdmin(path string) (*adminClient, error) {
 // ask sends a request and reads the answer into a value. What does not exist is
 // admin.ErrUnknown.
 func (c *adminClient) ask(ctx context.Context, method, path string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, method, "http://postern"+path, nil)
+	return c.send(ctx, method, path, nil, into)
+}
+
+// send is ask with a body.
+func (c *adminClient) send(ctx context.Context, method, path string, body io.Reader, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://postern"+path, body)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,11 @@ type lookupOf struct {
 }
 
 // resolver makes the names of a configuration, or keeps those of the old one.
-func (b builder) resolver() (*lookup, error) {
-	from := lookupOf{cfg: b.cfg.Resolver, wanted: wantsDNSSEC(b.cfg)}
+func (b builder) resolver() (*lookup, error) { return b.lookup(wantsDNSSEC(b.cfg)) }
+
+// lookup makes names with DNSSEC where that is wanted, whoever it is for.
+func (b builder) lookup(wanted bool) (*lookup, error) {
+	from := lookupOf{cfg: b.cfg.Resolver, wanted: wanted}
 	anchors, err := from.readAnchors()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -20,7 +21,7 @@ func (s *Source) Warnings(now time.Time) []string {
 	var all []string
 	for _, c := range s.Certificates() {
 		for _, w := range warnings(c, now) {
-			all = append(all, fmt.Sprintf("certificate %q (%s): %s", s.name, keyName(c.Leaf), w))
+			all = append(all, fmt.Sprintf("certificate %q (%s): %s", s.name, KeyName(c.Leaf.PublicKey), w))
 		}
 	}
 	return all
@@ -81,8 +82,9 @@ func weakSignature(c *x509.Certificate) bool {
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
 
-func keyName(c *x509.Certificate) string {
-	switch key := c.PublicKey.(type) {
+// KeyName says what kind of key a public key is: "ECDSA P-256", "RSA 2048".
+func KeyName(public crypto.PublicKey) string {
+	switch key := public.(type) {
 	case *ecdsa.PublicKey:
 		return "ECDSA " + key.Curve.Params().Name
 	case *rsa.PublicKey:
@@ -90,5 +92,5 @@ func keyName(c *x509.Certificate) string {
 	case ed25519.PublicKey:
 		return "Ed25519"
 	}
-	return c.PublicKeyAlgorithm.String()
+	return fmt.Sprintf("%T", public)
 }

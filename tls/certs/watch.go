@@ -138,7 +138,7 @@ func (w *watch) report(s *Source, changed bool, err error) {
 		w.Log.Error("certificate not reloaded, the old one stays in use", "certificate", s.name, "error", err)
 	case changed:
 		for _, c := range s.Certificates() {
-			w.Log.Info("certificate reloaded", "certificate", s.name, "key", keyName(c.Leaf),
+			w.Log.Info("certificate reloaded", "certificate", s.name, "key", KeyName(c.Leaf.PublicKey),
 				"names", names(c.Leaf), "not_after", c.Leaf.NotAfter, "sha256", fmt.Sprintf("%x", sha256.Sum256(c.Certificate[0])))
 		}
 		for _, text := range s.Warnings(time.Now()) {

@@ -18,6 +18,14 @@ func From(cert *x509.Certificate, usage, selector, matching uint8) Record {
 	return Record{usage, selector, matching, association(cert, selector, matching)}
 }
 
+// FromKey makes the record of usage 3 that certificates for a public key match: those that
+// there are, and those that are still to be issued for it. spki is its
+// SubjectPublicKeyInfo in DER. For a matching type that does not exist Data is nil.
+func FromKey(spki []byte, matching uint8) Record {
+	cert := x509.Certificate{RawSubjectPublicKeyInfo: spki}
+	return From(&cert, UsageEE, SelectorSPKI, matching)
+}
+
 // association returns what a record of this kind holds for the certificate.
 func association(cert *x509.Certificate, selector, matching uint8) []byte {
 	var data []byte

@@ -127,6 +127,11 @@ func TestRecordsAreWhatOpenSSLMakes(t *testing.T) {
 
 func TestARecordOfAnUnknownKindHoldsNothing(t *testing.T) {
 	leaf := newCast(t)["leaf"].cert
+	for _, matching := range []uint8{dane.MatchingFull, dane.MatchingSHA256, dane.MatchingSHA512, 9} {
+		if got, want := dane.FromKey(leaf.RawSubjectPublicKeyInfo, matching), dane.From(leaf, 3, 1, matching); got.String() != want.String() {
+			t.Errorf("of the key alone: %s", got)
+		}
+	}
 	for _, r := range []dane.Record{dane.From(leaf, 3, 2, 1), dane.From(leaf, 3, 1, 3), dane.From(leaf, 2, 9, 0)} {
 		if r.Data != nil || r.Usable() == nil {
 			t.Errorf("got %s", r)
