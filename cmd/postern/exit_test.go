@@ -32,14 +32,17 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		"explain a@x --config /no": exitWanting,
 		"version --json=sometimes": exitUsage,
 
-		"tlsa --config /no":       exitWanting,
-		"tlsa /no/file.pem":       exitWanting,
-		"tlsa --port 0":           exitUsage,
-		"tlsa --port 65536 x.pem": exitUsage,
-		"tlsa --ttl=-1 x.pem":     exitUsage,
-		"tlsa check --config /no": exitWanting,
-		"tlsa check file.pem":     exitUsage,
-		"tlsa check --issuer":     exitUsage,
+		"tlsa --config /no":                    exitWanting,
+		"tlsa /no/file.pem":                    exitWanting,
+		"tlsa --port 0":                        exitUsage,
+		"tlsa --port 65536 x.pem":              exitUsage,
+		"tlsa --ttl=-1 x.pem":                  exitUsage,
+		"tlsa check --config /no":              exitWanting,
+		"tlsa check file.pem":                  exitUsage,
+		"tlsa check --issuer":                  exitUsage,
+		"dns-records --config /no":             exitWanting,
+		"dns-records --check --offline x.test": exitUsage,
+		"dns-records --max-age year":           exitUsage,
 	} {
 		var out, err bytes.Buffer
 		if got := run(strings.Fields(line), &out, &err); got != want {
