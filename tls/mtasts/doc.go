@@ -34,8 +34,8 @@
 //
 // A known policy costs a look into memory: neither the TXT record nor HTTPS is
 // waited for, both are asked again in the background. Only a domain of which
-// nothing is known is waited for, 10 s at most (SEM 26); then the mail goes on as
-// without a policy, while the fetch continues for the next one. What a domain
+// nothing is known is waited for, until the fetch has lasted 10 s (SEM 26); then the mail goes on as
+// without a policy, and so does what comes after it, while the fetch continues. What a domain
 // can cost is bounded: one flight per domain, 60 s and 64 KiB per fetch, at
 // least 5 minutes between two that fail, and a memory of a few MiB for all.
 //

@@ -3,18 +3,18 @@ package mtasts
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
 var (
 	errBusy    = errors.New("too many policies are being looked for")
-	errPending = errors.New("no policy is known yet")
+	errPending = errors.New("no policy is known yet, and the look for one goes on")
 )
 
 // flight is one domain being looked at. After done, known is the outcome, nil if
 // the Lookup was closed before there was any.
 type flight struct {
+	begun   time.Time
 	done    chan struct{}
 	known   *known
 	fetched bool
@@ -40,14 +40,15 @@ func (l *Lookup) discoverNow(ctx context.Context, domain string, fallback *known
 		return Finding{Source: SourceNone, Why: "the look-up was closed"}
 	case err == errBusy: // there is no room while it waits; afterwards there will be
 		l.Prefetch(domain)
-		return Finding{Source: SourceNone, Pending: true, Why: fmt.Sprintf("%v: %v", err, ctx.Err())}
+		return Finding{Source: SourceNone, Pending: true, Why: err.Error()}
 	default:
 		// RFC 8461, 3.3 and 5.1: the fetch need not hold up the message.
-		return Finding{Source: SourceNone, Pending: err == errPending, Why: fmt.Sprintf("%v: %v", err, ctx.Err())}
+		return Finding{Source: SourceNone, Pending: true, Why: err.Error()}
 	}
 }
 
-// await joins the flight of a domain, or starts one as soon as there is room.
+// await joins the flight of a domain, or starts one as soon as there is room. A flight is waited for
+// until it has lasted for Options.Wait: what hangs holds up the first mail for a domain, and not each.
 func (l *Lookup) await(ctx context.Context, domain string) (*flight, error) {
 	f := l.join(domain)
 	if f == nil {
@@ -58,10 +59,17 @@ func (l *Lookup) await(ctx context.Context, domain string) (*flight, error) {
 			return nil, errBusy
 		}
 	}
+	ctx, cancel := context.WithDeadline(ctx, f.begun.Add(l.wait))
+	defer cancel()
 	select {
 	case <-f.done:
 		return f, nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-f.done: // both were
+		return f, nil
+	default:
 		return nil, errPending
 	}
 }
@@ -95,7 +103,7 @@ func (l *Lookup) start(domain string, slots chan struct{}) *flight {
 		<-slots
 		return f
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{begun: time.Now(), done: make(chan struct{})}
 	if l.closed {
 		<-slots
 		close(f.done)

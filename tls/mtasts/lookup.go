@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// DefaultWait is how long a delivery waits for the policy of a domain of which
-	// nothing is known (SEM 26).
+	// DefaultWait is how long the fetch of a policy may have lasted for a delivery to wait
+	// for it, where nothing is known of the domain (SEM 26).
 	DefaultWait = 10 * time.Second
 
 	maxFlights    = 256 // at once, for deliveries that wait

@@ -145,9 +145,12 @@ func TestNoDeliveryWaitsLongerThanTenSeconds(t *testing.T) {
 				if waited := time.Since(began); waited != 10*time.Second {
 					t.Errorf("waited %v", waited)
 				}
-				cancelled, cancel := context.WithCancel(t.Context())
-				cancel()
-				found(t, l.Find(cancelled, domain), "none pending")
+				for range 2 {
+					found(t, l.Find(t.Context(), domain), "none pending")
+				}
+				if waited := time.Since(began); waited != 10*time.Second {
+					t.Errorf("the next ones waited too: %v", waited)
+				}
 				pass(time.Minute)
 				found(t, l.Find(t.Context(), domain), tt.want)
 				if asked, got := n.counts(); asked > 2 || got > 1 {
@@ -156,6 +159,25 @@ func TestNoDeliveryWaitsLongerThanTenSeconds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhoComesLaterWaitsForTheRest is SEM 26 as well: it is the fetch that gets 10 s.
+func TestWhoComesLaterWaitsForTheRest(t *testing.T) {
+	bubble(t, func(t *testing.T, n *internet) {
+		n.set(func() { n.page = stall })
+		l := n.lookup(t)
+		go l.Find(t.Context(), domain)
+		pass(4 * time.Second)
+		began := time.Now()
+		found(t, l.Find(t.Context(), domain), "none pending")
+		if waited := time.Since(began); waited != 6*time.Second {
+			t.Errorf("waited %v", waited)
+		}
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		found(t, l.Find(cancelled, domain), "none pending")
+		pass(time.Minute)
+	})
 }
 
 func after(d time.Duration) chan struct{} {
