@@ -72,6 +72,10 @@ func waits(comment string) bool {
 func anchor(rr dns.RR) (*dns.DS, error) {
 	switch rr := rr.(type) {
 	case *dns.DS:
+		if want := digests[rr.DigestType]; algorithms[rr.Algorithm] && want > 0 && len(rr.Digest) != 2*want {
+			return nil, fmt.Errorf("trust anchors: the DS record of %s has a digest of %d octets instead of %d: is the file cut short?",
+				shown(lower(rr.Hdr.Name)), len(rr.Digest)/2, want)
+		}
 		return rr, nil
 	case *dns.DNSKEY:
 		if len(keysOf([]dns.RR{rr})) == 0 {

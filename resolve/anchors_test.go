@@ -34,6 +34,8 @@ func TestAnchorsAreReadFromFiles(t *testing.T) {
 		"no algorithm that is known": {". DS 1 16 2 00", 0, "the algorithm or digest of none is supported"},
 		"a key of a zone":            {". " + strings.Replace(key, "257", "0", 1), 0, "of none is supported"},
 		"a key of no base64":         {". DNSKEY 257 3 13 0", 0, "the key of . is not base64"},
+		"a digest cut short":         {". " + ds[:len(ds)-2], 0, "the DS record of . has a digest of 31 octets instead of 32"},
+		"half a digit":               {". " + ds[:len(ds)-1], 0, "a digest of 31 octets instead of 32"},
 		"nothing":                    {"; nothing\n", 0, "write at least one"},
 		"another record":             {". A 192.0.2.1", 0, "a A record is none"},
 		"not a zone file":            {"<xml>", 0, "trust anchors: "},

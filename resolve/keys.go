@@ -45,16 +45,16 @@ func withTag(keys []key, sig *dns.RRSIG) (matching []key) {
 	return matching
 }
 
-// digests are those of DS records, by their number. The stronger ones make SHA-1
-// count for nothing (RFC 4509, 3).
-var digests = map[uint8]bool{dns.SHA1: true, dns.SHA256: true, dns.SHA384: true}
+// digests are those of DS records, by their number, and how many octets they have.
+// The stronger ones make SHA-1 count for nothing (RFC 4509, 3).
+var digests = map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}
 
 // usableDS returns the DS records that a key can be believed by. None: the zone
 // is signed in a way that is not understood here, and insecure (RFC 4035, 5.2).
 func usableDS(records []*dns.DS) (usable []*dns.DS) {
 	strong := false
 	for _, ds := range records {
-		if algorithms[ds.Algorithm] && digests[ds.DigestType] && !slices.ContainsFunc(usable, func(u *dns.DS) bool { return sameDS(u, ds) }) {
+		if algorithms[ds.Algorithm] && digests[ds.DigestType] > 0 && !slices.ContainsFunc(usable, func(u *dns.DS) bool { return sameDS(u, ds) }) {
 			usable = append(usable, ds)
 			strong = strong || ds.DigestType != dns.SHA1
 		}
