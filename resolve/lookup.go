@@ -118,7 +118,7 @@ func (r *Resolver) fly(q question) (a *answer) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), flightTime)
 	defer cancel()
-	return r.follow(ctx, q)
+	return r.follow(ctx, q, new(effort))
 }
 
 // wait returns the answer, or the error of ctx if that is done first.
@@ -141,10 +141,10 @@ func (p pending) wait(ctx context.Context) (*answer, error) {
 // follow asks, and asks again for the target of each CNAME that a server did
 // not follow itself. It asks the cache on the way, but joins no other flight: two
 // CNAMEs that lead to each other would wait for each other.
-func (r *Resolver) follow(ctx context.Context, q question) *answer {
+func (r *Resolver) follow(ctx context.Context, q question, spent *effort) *answer {
 	all := &answer{question: q, target: q.name, expires: r.cache.now().Add(keepMost)}
 	all.security, all.first, all.chain = Secure, Secure, Secure
-	check := r.check(q, new(effort))
+	check := r.check(q, spent)
 	for {
 		next := question{all.target, q.kind, q.mode}
 		a := r.cache.get(next)

@@ -50,7 +50,7 @@ func (r *Resolver) SelfTest(ctx context.Context) SelfTestResult {
 		}
 	}
 	for i, want := range []Security{Secure, Insecure} {
-		a := fresh.follow(ctx, fresh.about(lower(r.tests[i]), dns.TypeSOA))
+		a := fresh.follow(ctx, fresh.about(lower(r.tests[i]), dns.TypeSOA), new(effort))
 		add(r.tests[i], want, a.trust)
 	}
 	return result
