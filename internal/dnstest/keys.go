@@ -58,12 +58,17 @@ func rsaPair(size, nth int) pair {
 	return rsaKeys.made[size][nth]
 }
 
+// generate makes a key with another tag than 0, by which package dns does not sign.
 func generate(k *dns.DNSKEY, size int) crypto.Signer {
-	private, err := k.Generate(size)
-	if err != nil {
-		panic(fmt.Sprintf("dnstest: no key: %v", err))
+	for {
+		private, err := k.Generate(size)
+		if err != nil {
+			panic(fmt.Sprintf("dnstest: no key: %v", err))
+		}
+		if k.KeyTag() != 0 {
+			return private.(crypto.Signer)
+		}
 	}
-	return private.(crypto.Signer)
 }
 
 // tag is 1 for a key that cannot be packed.
