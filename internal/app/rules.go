@@ -9,7 +9,6 @@ import (
 
 	"postern/config"
 	"postern/peers"
-	"postern/tls/dane"
 	"postern/tls/grade"
 	"postern/tls/level"
 	"postern/tls/policy"
@@ -81,7 +80,7 @@ func (b builder) engine(p *plan, r rules, out config.Outbound, memory *peers.Out
 	}
 	if p.names.checked != nil {
 		resolver := tlsaNames{p.names, out.Route == "smarthost"}
-		o.DANE = &tlsaFinder{dane.Lookup{Resolver: resolver}, p.names, b.memories, b.log}
+		o.DANE = newTLSAFinder(resolver, b.memories, b.log)
 	}
 	if out.MTASTS && b.sts != nil {
 		o.STS = b.sts

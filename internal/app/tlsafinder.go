@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"postern/store"
 	"postern/tls/dane"
@@ -26,6 +29,19 @@ type tlsaFinder struct {
 	names  *lookup
 	memory store.Store // nil: nothing is remembered
 	log    *slog.Logger
+
+	mu     sync.Mutex
+	lately *simplelru.LRU[string, time.Time] // what was found in memory, or written there: it is not asked for each mail
+}
+
+const maxLately = 16384
+
+func newTLSAFinder(names tlsaNames, memory store.Store, log *slog.Logger) *tlsaFinder {
+	lately, err := simplelru.NewLRU[string, time.Time](maxLately, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &tlsaFinder{lookup: dane.Lookup{Resolver: names}, names: names.lookup, memory: memory, log: log, lately: lately}
 }
 
 // Find implements policy.DANE.
@@ -37,9 +53,10 @@ func (t *tlsaFinder) Find(ctx context.Context, mx dane.MXInfo) (dane.Finding, er
 	host, domain := tlsaKey+net.JoinHostPort(mx.Host, strconv.Itoa(int(mx.Port))), tlsaKey+mx.Domain
 	switch {
 	case f.Status == dane.Usable:
-		t.note(host)
 		if mx.MXSecure {
-			t.note(domain)
+			t.note(host, domain)
+		} else {
+			t.note(host)
 		}
 	case f.Status == dane.NotApplicable && (t.noted(host) < tlsaFor || t.noted(domain) < tlsaFor): // who forges MX records names a host without
 		if why := t.unproved(ctx, f); why != "" {
@@ -73,13 +90,34 @@ func (t *tlsaFinder) noted(key string) time.Duration {
 	return time.Since(at)
 }
 
-func (t *tlsaFinder) note(key string) {
-	if age := t.noted(key); age >= 0 && age < tlsaAgain {
+// note writes down all that is not, or not lately, in one go: mail waits for it.
+func (t *tlsaFinder) note(keys ...string) {
+	now := time.Now().UTC()
+	var changes []store.Change
+	for _, key := range keys {
+		if !t.isLate(key, now) {
+			continue
+		}
+		if age := t.noted(key); age < 0 || age >= tlsaAgain {
+			changes = append(changes, store.Change{Key: key, Value: []byte(now.Format(time.RFC3339)), Expires: now.Add(tlsaFor)})
+		}
+	}
+	if len(changes) == 0 {
 		return
 	}
-	now := time.Now().UTC()
-	err := t.memory.Write(store.Change{Key: key, Value: []byte(now.Format(time.RFC3339)), Expires: now.Add(tlsaFor)})
-	if err != nil {
+	if err := t.memory.Write(changes...); err != nil {
 		t.log.Warn("that a destination has TLSA records could not be written down", "error", err)
 	}
+}
+
+// isLate says whether the memory was not asked about a key for an hour, or the clock was set
+// back since. It takes note that it is asked now.
+func (t *tlsaFinder) isLate(key string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at, ok := t.lately.Get(key); ok && !now.Before(at) && now.Sub(at) < time.Hour {
+		return false
+	}
+	t.lately.Add(key, now)
+	return true
 }
