@@ -20,6 +20,7 @@ install-test-peers:
 unit:
 	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '^postern/test/')
 	$(GO) test -shuffle=on ./smtpwire # what it allocates shows without the race detector
+	$(GO) test -run TenThousand ./internal/app # and so does what it keeps
 
 e2e:
 	$(GO) test -count=1 -shuffle=on -timeout 25m ./test/...
