@@ -65,6 +65,9 @@ type TemporaryError struct {
 	Unsigned bool
 }
 
+// Bogus says that there was an answer, and that it did not validate.
+func (e *TemporaryError) Bogus() bool { return e.Security == Bogus }
+
 // Failure is what became of asking one server.
 type Failure struct {
 	Server string // "127.0.0.1:53", "tls://192.0.2.1:853"

@@ -2,7 +2,7 @@
 // arrows point to the right:
 //
 //	cmd/postern → internal/app → config | telemetry | admin → proxy →
-//	peers, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level
+//	peers, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level, tls/report
 package layout
 
 import (
@@ -26,10 +26,11 @@ var imports = map[string][]string{
 	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level"},
 	"peers":        {"store"},
 	"store":        {},
-	"tls/policy":   {"tls/dane", "tls/mtasts", "tls/grade", "tls/level"},
+	"tls/policy":   {"tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level"},
 	"tls/level":    {},
 	"tls/dane":     {},
 	"tls/mtasts":   {},
+	"tls/report":   {},
 	"tls/certs":    {"tls/grade"},
 	"resolve":      {},
 	"smtpwire":     {},

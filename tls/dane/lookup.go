@@ -120,6 +120,16 @@ func (e *LookupError) Error() string {
 	return "cannot look up the " + what + " of " + clean(e.Name) + ": " + e.Err.Error()
 }
 
+// Bogus says that there was an answer, and that it did not validate: what is published is broken, or
+// somebody tampers with it. An error of the Resolver says so by a method of the same name.
+func (e *LookupError) Bogus() bool {
+	b, ok := errors.AsType[interface {
+		error
+		Bogus() bool
+	}](e.Err)
+	return ok && b.Bogus()
+}
+
 // Unwrap returns Err.
 func (e *LookupError) Unwrap() error { return e.Err }
 

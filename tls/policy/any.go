@@ -29,6 +29,7 @@ func Any(all []*Decision) *Decision {
 	}
 	d := *least
 	d.Reasons = slices.Clone(least.Reasons)
+	d.Counted.Tested = nil // it is about the name of one of them
 	if len(d.TLSA) > 0 {
 		d.joinTLSA(allowed(all))
 	}

@@ -1,12 +1,16 @@
 package policy
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"postern/tls/report"
 )
 
 const (
@@ -18,8 +22,9 @@ const (
 // It holds on to no certificate.
 type trust struct {
 	ok          bool
-	constrained bool   // an authority in the chain may issue for some names only
-	flaw        string // why not ok: "expired on 2026-11-01", behind "certificate for …"
+	constrained bool           // an authority in the chain may issue for some names only
+	flaw        string         // why not ok: "expired on 2026-11-01", behind "certificate for …"
+	failure     report.Failure // likewise
 	from, until time.Time
 }
 
@@ -139,7 +144,7 @@ func standing(chain []*x509.Certificate) trust {
 // distrust stands until a certificate begins or ends, which may change the verdict or its
 // text, and not for long, because the roots have dates too.
 func distrust(chain []*x509.Certificate, err error, at time.Time) trust {
-	t := trust{flaw: flaw(chain, err, at), from: at, until: at.Add(distrustFor)}
+	t := trust{flaw: flaw(chain, err, at), failure: failureOf(chain, err, at), from: at, until: at.Add(distrustFor)}
 	for _, c := range chain {
 		if c.NotBefore.After(at) {
 			t.until = earlier(t.until, c.NotBefore.Add(-1))
@@ -156,4 +161,25 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// failureOf is the kind of what crypto/x509 objected to.
+func failureOf(chain []*x509.Certificate, err error, at time.Time) report.Failure {
+	var invalid x509.CertificateInvalidError
+	var system x509.SystemRootsError
+	switch {
+	case errors.As(err, &system):
+		return failedNoRoots
+	case !errors.As(err, &invalid) && bytes.Equal(chain[0].RawIssuer, chain[0].RawSubject):
+		return failedSelf
+	case !errors.As(err, &invalid):
+		return failedIssuer
+	case invalid.Reason == x509.Expired && at.Before(invalid.Cert.NotBefore):
+		return failedTooEarly
+	case invalid.Reason == x509.Expired:
+		return failedExpired
+	case invalid.Reason == x509.IncompatibleUsage:
+		return failedPurpose
+	}
+	return failedChain
 }

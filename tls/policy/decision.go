@@ -58,6 +58,7 @@ type Decision struct {
 	NotAnMX string         // why STS forbids this host (RFC 8461, 4.1); Err is set then; else ""
 
 	Found    Findings  // what Reasons says, as values
+	Counted  Counted   // what those who count outcomes want to know besides
 	Observed *Decision // remember = "observe": what enforce would have asked; else nil
 	Reasons  []Reason  // everything that was looked at, in order, also what did not apply
 	Expires  time.Time // no longer true after it; zero: as long as the configuration

@@ -26,7 +26,7 @@
 // exception to the rule are hosts that only unsigned MX records lead to: see
 // holdToPolicy. A policy in mode enforce asks for the MX host's own name in a
 // certificate of the decision's roots, and forbids hosts that it does not name;
-// one in mode testing asks for nothing.
+// one in mode testing asks for nothing: Verdict.Tested says what it would have.
 //
 // # What it protects against
 //

@@ -129,6 +129,7 @@ func (e *Engine) begin(r *Rule, in MXInput) *Decision {
 		Domain: canonical(in.Domain), Host: canonical(in.Host), Port: in.Port,
 		Source: SourceOperator, Place: r.Place, Grade: r.Grade, Roots: r.Roots,
 		Reasons: make([]Reason, 0, 6), chains: e.chains,
+		Counted: Counted{Relay: in.relay},
 	}
 	if _, isAddress := address(d.Host); !isAddress {
 		d.SNI = d.Host // SEM 28; RFC 6066, 3: literal addresses are not permitted

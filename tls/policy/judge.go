@@ -9,6 +9,7 @@ import (
 	"postern/tls/dane"
 	"postern/tls/grade"
 	"postern/tls/level"
+	"postern/tls/report"
 )
 
 // Trust is what is known of the other end, in Postfix's four words.
@@ -39,10 +40,12 @@ type Verdict struct {
 	Met     bool   // what the decision asks is there
 	Matched string // what makes it Verified: the certificate's name, its fingerprint, "TLSA 3 1 1 8cb0…"
 
-	Expected string // when not Met: "a certificate for mx.example.com"
-	Seen     string // when not Met, not Verified, or Grace: "self-signed certificate for localhost"; printable ASCII
-	Grace    bool   // met only because of Decision.Grace; Trust is Verified, and Valid false
-	Would    string // why Decision.Observed would have refused it; "" if it would not, or is nil
+	Failure  report.Failure // when not Met: its kind
+	Tested   report.Failure // why the MTA-STS policy would have refused it if it were not in mode testing; zero if it would not
+	Expected string         // when not Met: "a certificate for mx.example.com"
+	Seen     string         // when not Met, not Verified, or Grace: "self-signed certificate for localhost"; printable ASCII
+	Grace    bool           // met only because of Decision.Grace; Trust is Verified, and Valid false
+	Would    string         // why Decision.Observed would have refused it; "" if it would not, or is nil
 }
 
 // Judge says whether a connection is what the decision asks for. It depends on its arguments
@@ -61,6 +64,12 @@ func (d *Decision) Judge(state tls.ConnectionState, now time.Time) Verdict {
 			v.Would = (&Violation{d.Observed, w}).Error()
 		}
 	}
+	if t := d.Counted.Tested; t != nil { // RFC 8461, 5
+		v.Tested = t.Counted.Failure
+		if v.Tested.OK() {
+			v.Tested = t.judge(&state, now).Failure
+		}
+	}
 	return v
 }
 
@@ -70,7 +79,7 @@ func (d *Decision) judge(state *tls.ConnectionState, now time.Time) Verdict {
 	if len(chain) > 0 {
 		v = d.judgeChain(chain, now)
 	} else {
-		v.Seen = "no certificate"
+		v.Seen, v.Failure = "no certificate", failedNoCert
 	}
 	strong := state.Version >= tls.VersionTLS12 && grade.ForwardSecret(state.Version, state.CipherSuite)
 	switch {
@@ -78,19 +87,21 @@ func (d *Decision) judge(state *tls.ConnectionState, now time.Time) Verdict {
 		v.Met = true
 	case !strong:
 		// RFC 9325, 4.1. Config offers nothing else; a session from elsewhere could be resumed.
-		v.Expected, v.Seen, v.Grace = strongEnough, describeStrength(state), false
+		v.Expected, v.Seen, v.Grace, v.Failure = strongEnough, describeStrength(state), false, failedWeak
 	case d.Level == level.Encrypt:
 		v.Met = true
 	case d.Level <= level.Secure: // and of a level that there is not, nothing is met
 		v.Met = v.Matched != ""
 	}
-	if !v.Met && v.Expected == "" {
+	if v.Met {
+		v.Failure = report.Failure{}
+	} else if v.Expected == "" {
 		v.Expected = d.expected()
 	}
 	return v
 }
 
-// judgeChain fills everything but Met and Expected. The chain is not empty.
+// judgeChain fills everything but Met and Expected; Failure is why nothing matched. The chain is not empty.
 func (d *Decision) judgeChain(chain []*x509.Certificate, now time.Time) (v Verdict) {
 	found := d.chains.verify(chain, d.Roots, 0, now)
 	v.Trust = Untrusted
@@ -103,8 +114,11 @@ func (d *Decision) judgeChain(chain []*x509.Certificate, now time.Time) (v Verdi
 		return v
 	}
 	if d.Level == level.Fingerprint {
-		v.Matched = d.matchFingerprint(chain[0])
-	} else if graced, ok := d.withGrace(chain, found, now); ok {
+		v.Matched, v.Failure = d.matchFingerprint(chain[0]), failedPrint
+	} else if graced, ok := d.withGrace(chain, found, now); !ok {
+		v.Failure = found.failure
+	} else {
+		v.Failure = failedName
 		v.Matched, _ = matchCertificate(chain[0], d.judged(), graced.constrained || d.noCommonName())
 		v.Grace = v.Matched != "" && !found.ok
 	}
@@ -121,7 +135,7 @@ func (d *Decision) judgeChain(chain []*x509.Certificate, now time.Time) (v Verdi
 func (d *Decision) judgeTLSA(v *Verdict, chain []*x509.Certificate, now time.Time) {
 	r := dane.MatchChain(d.TLSA, chain, d.DANENames, now)
 	if !r.OK {
-		v.Seen = seenByTLSA(chain[0], r)
+		v.Seen, v.Failure = seenByTLSA(chain[0], r), failureByTLSA(r)
 		return
 	}
 	v.Matched, v.Trust = "TLSA "+shortTLSA(*r.Record), Verified

@@ -11,6 +11,7 @@ import (
 	"postern/tls/dane"
 	"postern/tls/level"
 	"postern/tls/mtasts"
+	"postern/tls/report"
 )
 
 // DANE finds the TLSA records of an MX host: *dane.Lookup.
@@ -94,6 +95,10 @@ func (e *Engine) byTLSA(ctx context.Context, in MXInput, d *Decision) {
 	case found.Status == dane.Usable:
 		d.authenticate(d.Level, found)
 	case d.Level == level.DANEOnly:
+		d.Counted.Failure = failedNoTLSA
+		if found.Status == dane.Unusable {
+			d.Counted.Failure = failedTLSA
+		}
 		d.Err = errors.New("level dane-only: " + found.Why)
 	case found.Status == dane.Unusable:
 		d.encrypt(found)
@@ -117,13 +122,29 @@ func (e *Engine) findTLSA(ctx context.Context, in MXInput, d *Decision) (f dane.
 	f, err := e.dane.Find(ctx, dane.MXInfo{Domain: d.Domain, Canonical: in.Canonical, Host: d.Host,
 		Port: d.Port, Implicit: in.Implicit, MXSecure: in.MXSecure})
 	if err != nil {
+		d.Counted.TLSAUnknown, d.Counted.Failure = true, failedToAsk(ctx, err)
 		d.Err = fmt.Errorf("%w; without that it is not known how safe the connection must be", err)
 		d.reason(SourceDANE, err.Error())
 		return f, false
 	}
-	d.Found.DANE = &f
+	d.Found.DANE = kept(f)
 	d.reason(SourceDANE, describeTLSA(f))
 	return f, true
+}
+
+// kept is where a finding stays; one that nobody was asked for costs nothing.
+func kept[T any](found T) *T { return &found }
+
+// failedToAsk is none where it was us who had no time left.
+func failedToAsk(ctx context.Context, err error) report.Failure {
+	var lookup *dane.LookupError
+	switch {
+	case ctx.Err() != nil:
+		return report.Failure{}
+	case errors.As(err, &lookup) && lookup.Bogus():
+		return failedBogus
+	}
+	return failedLookup
 }
 
 func describeTLSA(f dane.Finding) string {
@@ -146,10 +167,13 @@ func (d *Decision) encrypt(f dane.Finding) {
 }
 
 // askSTS is what a policy in mode enforce asks (RFC 8461, 4). In mode testing nothing follows from
-// one (RFC 8461, 5), but the reasons tell of it.
+// one but a count (RFC 8461, 5), and the reasons tell of it.
 func (e *Engine) askSTS(ctx context.Context, in MXInput, d *Decision) bool {
 	f, enforced := e.findPolicy(ctx, in, d)
 	if !enforced {
+		if f.Policy != nil && f.Policy.Mode == mtasts.Testing {
+			e.test(d)
+		}
 		return false
 	}
 	d.Level, d.Source, d.Expires = level.Secure, SourceMTASTS, f.Expires
@@ -186,7 +210,7 @@ func (e *Engine) findPolicy(ctx context.Context, in MXInput, d *Decision) (f mta
 	if f.Policy != nil && f.Policy.Mode == mtasts.Enforce && !f.Policy.Match(d.Host) {
 		f = e.sts.Refresh(ctx, d.Domain) // RFC 8461, 5.1: the domain may have new hosts
 	}
-	d.STS, d.Found.STS = f.Policy, &f
+	d.STS, d.Found.STS = f.Policy, kept(f)
 	d.reason(SourceMTASTS, describePolicy(f))
 	return f, f.Policy != nil && f.Policy.Mode == mtasts.Enforce
 }
@@ -211,7 +235,7 @@ func (e *Engine) exclude(d *Decision) {
 		return
 	}
 	d.NotAnMX = "not among the MX hosts that the MTA-STS policy of " + clean(d.Domain) + " names"
-	d.Err = errors.New(d.NotAnMX)
+	d.Err, d.Counted.Failure = errors.New(d.NotAnMX), failedNotAnMX
 }
 
 // sooner is the earlier time; zero is never.
