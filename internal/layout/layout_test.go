@@ -2,7 +2,7 @@
 // arrows point to the right:
 //
 //	cmd/postern → internal/app → config | telemetry | admin → proxy →
-//	peers, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level, tls/report
+//	peers, outcomes, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level, tls/report
 package layout
 
 import (
@@ -25,6 +25,7 @@ var imports = map[string][]string{
 	"admin":        {},
 	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level"},
 	"peers":        {"store"},
+	"outcomes":     {"store", "tls/report"},
 	"store":        {},
 	"tls/policy":   {"tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level"},
 	"tls/level":    {},
