@@ -11,6 +11,7 @@ import (
 	"postern/peers"
 	"postern/tls/level"
 	"postern/tls/policy"
+	"postern/tls/report"
 )
 
 // attempt is everything that is tried with one address of a host: at most three
@@ -28,6 +29,10 @@ type attempt struct {
 	plain      bool // TLS was tried with a small ClientHello in the end
 	unroutable bool
 	secured    time.Time // when TLS was begun
+
+	local  netip.Addr      // ours
+	helo   string          // what the server calls itself
+	judged *policy.Verdict // of the last handshake; nil: there was none
 }
 
 // manner is how a connection is made.
@@ -41,8 +46,9 @@ const (
 
 // tlsFailure is TLS that was tried and did not come about.
 type tlsFailure struct {
-	why   string // one of the causes, for the memory
-	early bool   // before the server's certificate came: it may be our ClientHello
+	why     string         // one of the causes, for the memory
+	failure report.Failure // likewise, for reports
+	early   bool           // before the server's certificate came: it may be our ClientHello
 	// attack: octets stood behind the 220 to STARTTLS. There is no innocent
 	// explanation, so nothing is tried after it (SEM 29).
 	attack bool
@@ -75,8 +81,11 @@ func (a *attempt) run(ctx context.Context) (*outLeg, *failure) {
 		return a.withoutTLS(ctx, t)
 	}
 	if err != nil {
-		return nil, a.failure(err)
+		f := a.failure(err)
+		a.gaveUp(f)
+		return nil, f
 	}
+	a.found(leg, clear)
 	return a.use(leg, clear)
 }
 
@@ -140,6 +149,7 @@ func (a *attempt) use(leg *outLeg, clear string) (*outLeg, *failure) {
 
 // withoutTLS is what comes after TLS failed (SEM 29).
 func (a *attempt) withoutTLS(ctx context.Context, t *tlsFailure) (*outLeg, *failure) {
+	a.tell(t.failure, report.Failure{})
 	o := a.g.o
 	peer := a.host.peer()
 	if a.host.mandatory() {

@@ -31,6 +31,7 @@ func (a *attempt) handshake(l *outLeg, how manner) error {
 	l.tls = t
 	l.over(t)
 	state := t.ConnectionState()
+	a.judged = &l.verdict
 	l.sec = secured{version: state.Version, suite: state.CipherSuite, cipher: suiteName(state.CipherSuite), group: state.CurveID,
 		resumed: state.DidResume, sni: c.ServerName, verdict: l.verdict.Trust.String()}
 	return nil
@@ -42,12 +43,12 @@ func (a *attempt) noTLS(err error, early bool) error {
 		a.g.o.Peers.Rejected(a.dest.domain, a.host.peer(), v.Error())
 		return a.notMet(err)
 	}
-	f := &tlsFailure{why: "handshake failed", early: early, err: err}
+	f := &tlsFailure{why: "handshake failed", failure: failedHandshake, early: early, err: err}
 	switch {
 	case isTimeout(err):
-		f.why = "handshake stalled"
+		f.why, f.failure = "handshake stalled", failedStalled
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		f.why, f.err = "handshake cut off", errors.New("it closed the connection")
+		f.why, f.failure, f.err = "handshake cut off", failedCutOff, errors.New("it closed the connection")
 	}
 	return f
 }

@@ -39,6 +39,7 @@ func (a *attempt) dialogue(ctx context.Context, how manner) (*outLeg, error) {
 		return nil, err
 	}
 	a.connected = true
+	a.local = localAddr(c)
 	settled := false
 	defer func() {
 		if !settled { // a defect of ours
@@ -100,7 +101,7 @@ func (a *attempt) speak(l *outLeg, how manner) error {
 		if f := (*failure)(nil); errors.As(err, &f) && f.said/100 == 4 {
 			return f // it is busy, and says so: TLS works
 		}
-		return &tlsFailure{why: "EHLO inside TLS failed", inStep: inStep(err), err: err} // SEM 28
+		return &tlsFailure{why: "EHLO inside TLS failed", failure: failedEHLO, inStep: inStep(err), err: err} // SEM 28
 	}
 	return nil
 }
@@ -119,6 +120,7 @@ func (a *attempt) hello(l *outLeg, greeting bool) error {
 			return fmt.Errorf("no greeting: %w", err)
 		}
 		a.greeted = true
+		a.helo = helloOf(r)
 		if r.Code != 220 {
 			return a.unwelcome("greeting", r)
 		}
@@ -171,11 +173,11 @@ func (a *attempt) startTLS(l *outLeg) error {
 	r, err := l.ask("STARTTLS")
 	switch {
 	case err != nil:
-		return &tlsFailure{why: "no reply to STARTTLS", err: err}
+		return &tlsFailure{why: "no reply to STARTTLS", failure: failedNoReply, err: err}
 	case r.Code != 220:
-		return &tlsFailure{why: "STARTTLS refused", inStep: true, err: fmt.Errorf("it said %q", r.Quote())}
+		return &tlsFailure{why: "STARTTLS refused", failure: failedRefused, inStep: true, err: fmt.Errorf("it said %q", r.Quote())}
 	case l.r.Buffered() > 0 || l.conn.unread():
-		return &tlsFailure{why: "injection", attack: true, err: errors.New("octets behind the reply to STARTTLS")}
+		return &tlsFailure{why: "injection", failure: failedInjection, attack: true, err: errors.New("octets behind the reply to STARTTLS")}
 	}
 	return nil
 }

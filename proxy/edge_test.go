@@ -218,6 +218,8 @@ type watcher struct {
 	messages []Message
 	sessions []Summary
 	tried    []Delivery
+	attempts []Attempt
+	resolved []string
 	open     int // steps that were opened and not closed
 }
 
@@ -251,6 +253,14 @@ func (w *watcher) Message(_ string, m Message) {
 
 func (w *watcher) Delivery(_ string, d Delivery) {
 	w.update(func() { w.tried = append(w.tried, d) })
+}
+
+func (w *watcher) Attempt(_ string, a Attempt) {
+	w.update(func() { w.attempts = append(w.attempts, a) })
+}
+
+func (w *watcher) Resolved(_, security string) {
+	w.update(func() { w.resolved = append(w.resolved, security) })
 }
 
 func (w *watcher) Disconnected(_ string, s Summary) {

@@ -30,6 +30,11 @@ type Observer interface {
 	Message(listener string, m Message)
 	// Delivery: what became of one attempt to hand a message to a server is known.
 	Delivery(listener string, d Delivery)
+	// Attempt: how TLS came out in one session attempt with a server is known.
+	Attempt(outbound string, a Attempt)
+	// Resolved: the DNS was asked for the way to a server. security is what DNSSEC says of the
+	// answer: secure, insecure, bogus or indeterminate.
+	Resolved(outbound, security string)
 	// Disconnected: the session that Connected announced is over.
 	Disconnected(listener string, s Summary)
 }
@@ -186,6 +191,12 @@ func (NoObserver) Message(string, Message) {}
 
 // Delivery implements Observer.
 func (NoObserver) Delivery(string, Delivery) {}
+
+// Attempt implements Observer.
+func (NoObserver) Attempt(string, Attempt) {}
+
+// Resolved implements Observer.
+func (NoObserver) Resolved(string, string) {}
 
 // Disconnected implements Observer.
 func (NoObserver) Disconnected(string, Summary) {}

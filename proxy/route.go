@@ -56,6 +56,7 @@ func (g *Gateway) find(ctx context.Context, domain string, original netip.AddrPo
 	if !errors.As(err, &f) {
 		f = failing(CauseDNS, 451, "4.4.3", domain+": "+err.Error(), err)
 	}
+	g.unrouted(domain, f)
 	g.report(&destination{domain: domain}, nil, who, f, phases{dns: took})
 	return nil, took, f
 }
@@ -105,6 +106,7 @@ func (g *Gateway) exchangers(ctx context.Context, domain string) ([]*host, error
 		return []*host{{name: a.String(), port: g.o.MXPort, addrs: []netip.Addr{a.Unmap()}}}, nil
 	}
 	answer, err := g.o.Resolver.MX(ctx, domain)
+	g.resolved(answer.Security, err)
 	if err != nil {
 		return nil, notRouted(domain, err)
 	}
@@ -218,6 +220,7 @@ func (g *Gateway) locate(ctx context.Context, h *host) (answer resolve.AddrAnswe
 		find = g.o.Resolver.HostAddresses
 	}
 	answer, err = find(ctx, h.name, g.o.Family)
+	g.resolved(answer.Security, err)
 	switch {
 	case errors.Is(err, resolve.ErrNoAddress), errors.Is(err, resolve.ErrNoDomain):
 		return answer, failing(CauseDNS, 451, "4.4.4", h.name+": the name has no address", err)

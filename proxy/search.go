@@ -116,6 +116,7 @@ func (t *search) target(ctx context.Context) (*host, netip.Addr, error) {
 	case !time.Now().Before(t.who.until):
 		return nil, netip.Addr{}, t.outOfTime()
 	case h.decision.Err != nil: // SEM 26: never something weaker instead
+		t.g.o.Observer.Attempt(t.g.o.Outbound, Attempt{Outcome: h.decision.Refused(), Host: h.name})
 		t.fail(h, failing(CausePolicy, 451, "4.7.5", h.name+": "+h.decision.Err.Error(), h.decision.Err))
 		t.skipHost()
 		return nil, netip.Addr{}, nil

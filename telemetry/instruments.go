@@ -31,6 +31,7 @@ type instruments struct {
 	backend    counts[byBackend]
 	steps      spread[byStep]
 	dnssec     dnssecMetric
+	outcomes   outcomeMetrics
 }
 
 type sessionMetrics struct {
@@ -61,6 +62,7 @@ func newInstruments(meter metric.Meter) (instruments, error) {
 		messages:   m.messages(),
 		deliveries: m.deliveries(),
 		dnssec:     m.dnssec(),
+		outcomes:   m.outcomes(),
 		refusals: counter[byCause](&m, "postern.refusals", "{refusal}",
 			"Connections, handshakes, commands and messages that postern itself refused."),
 		backend: counter[byBackend](&m, "postern.backend.failures", "{failure}",

@@ -18,8 +18,11 @@ import (
 	"github.com/prometheus/common/model"
 
 	"postern/proxy"
+	"postern/tls/dane"
 	"postern/tls/level"
+	"postern/tls/mtasts"
 	"postern/tls/policy"
+	"postern/tls/report"
 )
 
 var build = Build{Version: "1.2.3", Revision: "abc", Go: "go1.26"}
@@ -57,9 +60,17 @@ func exercise(o proxy.Observer) {
 	o.BackendFailed("mx", "127.0.0.1:2525", proxy.CauseDial)
 	o.Message("mx", proxy.Message{Code: 250, Bytes: 4096, Recipients: 2, Duration: time.Second, Secured: true})
 	o.Disconnected("mx", proxy.Summary{BytesIn: 5000, BytesOut: 300, Duration: time.Second, Secured: true})
+	o.Attempt("egress", attempted)
+	o.Resolved("egress", "secure")
 	o.Delivery("egress", delivered)
 	o.Delivery("egress", proxy.Delivery{Address: "192.0.2.1", Clear: "skip", Would: "secure: expected TLS", Cause: proxy.CauseUpstreamReply, Code: 451})
 }
+
+// attempted is a session attempt of which DANE and MTA-STS both have something to say.
+var attempted = proxy.Attempt{Outcome: policy.Outcome{Decision: &policy.Decision{Host: "mx.example.com", Found: policy.Findings{
+	DANE: &dane.Finding{Status: dane.NotApplicable},
+	STS:  &mtasts.Finding{Policy: &mtasts.Policy{Mode: mtasts.Testing}},
+}}, Tested: report.Failure{Result: report.CertificateExpired}}}
 
 // delivered is a delivery with all that can be told of one.
 var delivered = proxy.Delivery{
@@ -205,6 +216,23 @@ func TestEachEventIsCounted(t *testing.T) {
 		"the backend failed": {
 			func(o proxy.Observer) { o.BackendFailed("mx", "192.0.2.1:25", proxy.CauseDial) },
 			[]string{"postern_backend_failures_total{backend=192.0.2.1:25,cause=dial,listener=mx} 1"},
+		},
+		"TLS came out with a server": {
+			func(o proxy.Observer) { o.Attempt("egress", attempted); o.Attempt("egress", attempted) },
+			[]string{
+				"postern_dane_result_total{listener=egress,result=insecure_chain} 2",
+				"postern_mta_sts_result_total{listener=egress,mode=testing,result=not_met} 2",
+			},
+		},
+		"nobody was asked what a server publishes": {
+			func(o proxy.Observer) {
+				o.Attempt("egress", proxy.Attempt{Outcome: policy.Outcome{Decision: &policy.Decision{}}})
+			},
+			nil,
+		},
+		"the DNS answered": {
+			func(o proxy.Observer) { o.Resolved("egress", "secure"); o.Resolved("egress", "bogus") },
+			[]string{"postern_dnssec_result_total{listener=egress,result=bogus} 1", "postern_dnssec_result_total{listener=egress,result=secure} 1"},
 		},
 		"steps ended": {
 			func(o proxy.Observer) {

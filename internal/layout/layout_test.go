@@ -23,7 +23,7 @@ var imports = map[string][]string{
 	"config":       {"tls/grade", "tls/level"},
 	"telemetry":    {"proxy", "tls/policy", "tls/level"},
 	"admin":        {},
-	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/grade", "tls/level"},
+	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/report", "tls/grade", "tls/level"},
 	"peers":        {"store"},
 	"outcomes":     {"store", "tls/report"},
 	"store":        {},
