@@ -85,7 +85,7 @@ func (b builder) gateway(p *plan, out config.Outbound) (*gateway, error) {
 		Source: out.SourceAddress, Family: families[out.AddressFamily], Preference: preferences[out.AddressFamily],
 		ReuseIdle: out.ReuseIdle, Concurrency: out.Concurrency, Places: b.places, Timeouts: timeouts(out.Timeouts),
 		Resolver: p.names, Policy: b.engine(p, rules, out, memory), Peers: memory, Own: b.own.has,
-		Observer: b.observer, Log: b.log,
+		Observer: b.gatewayObserver(), Log: b.log,
 	})}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/outcomes"
 	"postern/peers"
 	"postern/proxy"
 	"postern/store"
@@ -19,7 +20,8 @@ type lasting struct {
 	hostname string // a change needs a restart: clients know us by it
 	tickets  *certs.Tickets
 	memory   *peers.Memory
-	memories store.Store // that memory is kept in, and others are; nil: nothing is kept
+	memories store.Store       // that memory is kept in, and others are; nil: nothing is kept
+	outcomes *outcomes.Counter // nil: nothing is counted
 	latest   *latest
 	sts      *mtasts.Lookup // nil: nobody asks for MTA-STS policies
 	places   *proxy.Places

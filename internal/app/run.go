@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/outcomes"
 	"postern/peers"
 	"postern/store"
 	"postern/tls/certs"
@@ -75,7 +76,8 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 	}
 	p.service = newService(lasting{
 		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses), latest: new(latest),
-		memory: peers.New(peers.Options{Store: p.state, Log: log}), memories: p.state, observer: observer, log: log,
+		memory: peers.New(peers.Options{Store: p.state, Log: log}), memories: p.state, outcomes: outcomes.New(outcomes.Options{Store: p.state, Log: log}),
+		observer: observer, log: log,
 	}, o.path)
 	p.sts = p.policies()
 	if err := p.open(o); err != nil {
@@ -85,6 +87,7 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 	p.sayHello()
 	p.beside.Go(func() { p.tickets.Run(p.ctx) })
 	p.beside.Go(func() { p.memory.Run(p.ctx) })
+	p.beside.Go(func() { p.outcomes.Run(p.ctx) })
 	p.beside.Go(func() { (&janitor{count: p.handshakes, release: debug.FreeOSMemory}).run(p.ctx) })
 	p.beside.Go(func() { warnNames(p.ctx, p.log, cfg) })
 	flush()
@@ -219,8 +222,9 @@ func (p *process) end() {
 	p.admin.close()
 	p.beside.Wait()
 	p.sts.Close()
-	// The memory has logged what could not be written.
+	// Both have logged what could not be written.
 	_ = p.memory.Flush()
+	_ = p.outcomes.Flush()
 	if err := p.state.Close(); err != nil {
 		p.log.Warn("the state was not closed well", "error", err)
 	}

@@ -19,7 +19,7 @@ import (
 // that is not listed may import nothing of ours.
 var imports = map[string][]string{
 	"cmd/postern":  {"internal/app"},
-	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/grade", "tls/level", "internal/sink"},
+	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "outcomes", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level", "internal/sink"},
 	"config":       {"tls/grade", "tls/level"},
 	"telemetry":    {"proxy", "tls/policy", "tls/level"},
 	"admin":        {},
