@@ -6,10 +6,6 @@ package unbound
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,60 +14,6 @@ import (
 	"postern/resolve"
 	"postern/test/harness"
 )
-
-// configuration makes Unbound a validator of what one server says. Like postern
-// it allows no skew of the clock, and believes nothing but what it is told.
-const configuration = `
-server:
-	interface: %s@%s
-	do-daemonize: no
-	username: ""
-	chroot: ""
-	directory: %q
-	pidfile: ""
-	use-syslog: no
-	do-ip6: no
-	do-not-query-localhost: no
-	module-config: "validator iterator"
-	trust-anchor-file: anchors
-	val-sig-skew-min: 0
-	val-sig-skew-max: 0
-	val-log-level: 2
-	harden-below-nxdomain: no
-	aggressive-nsec: no
-	qname-minimisation: no
-	infra-cache-min-rtt: 1000
-	num-queries-per-thread: 256
-remote-control:
-	control-enable: no
-forward-zone:
-	name: "."
-	forward-addr: %s@%s
-`
-
-// unbound starts one that asks s, and returns its address.
-func unbound(t *testing.T, s *dnstest.Server) string {
-	t.Helper()
-	dir, address := t.TempDir(), harness.FreePort(t, "127.0.0.1")
-	host, port, _ := net.SplitHostPort(address)
-	theirHost, theirPort, _ := net.SplitHostPort(s.Address)
-	for name, text := range map[string]string{"anchors": s.Anchors, "unbound.conf": fmt.Sprintf(configuration, host, port, dir, theirHost, theirPort)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := harness.StartProcess(t, harness.Tool(t, "unbound"), "-d", "-c", filepath.Join(dir, "unbound.conf"))
-	harness.Eventually(t, "unbound answers", func() bool {
-		_, err := dnstest.Ask(address, ".", "NS", true)
-		return err == nil
-	})
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("unbound:\n%.20000s", p.Out.String())
-		}
-	})
-	return address
-}
 
 // theirs is what Unbound says of a question: it fails what is bogus, and what it
 // cannot find out. Without checking it has an answer in the first case alone.
@@ -133,7 +75,8 @@ func TestEveryNameOfAForestIsJudgedAsUnboundDoes(t *testing.T) {
 		t.Fatalf("only %d zones and %d questions", len(zones), len(questions))
 	}
 	s := dnstest.StartSigned(t, zones...)
-	address := unbound(t, s)
+	address := harness.FreePort(t, "127.0.0.1")
+	harness.StartUnbound(t, address, s)
 	anchors, err := resolve.ParseAnchors(s.Anchors)
 	if err != nil {
 		t.Fatal(err)
