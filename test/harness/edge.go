@@ -42,6 +42,7 @@ type Postern struct {
 	edge    Edge
 	config  string     // path
 	sockets []*os.File // given to it at its start
+	env     []string   // beside that of the test
 }
 
 // Start writes the configuration, starts postern and waits until it listens.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 type Gateway struct {
 	DNS      string // address of the only resolver
 	DNSSEC   string // validate | trust-ad | off; off when empty, for a DNS that does not sign
+	Anchors  string // file of the trust anchors of DNSSEC; those of the root when empty
 	STS      bool   // whether MTA-STS policies are looked for
 	Addr     string // to listen on, a free port of 127.0.0.1 when empty
 	Also     string // a second address to listen on
@@ -27,6 +29,7 @@ type Gateway struct {
 	Roots    string     // PEM file of trusted_roots
 	Bolt     string     // path of the state; it is kept in memory when empty
 	Sockets  []*os.File // listeners that it is given, as by systemd, instead of its own
+	Env      []string   // further variables of its environment, as "NAME=value"
 	Outbound string     // further lines of HCL inside outbound
 	Top      string     // further HCL beside it
 }
@@ -41,7 +44,7 @@ func (g Gateway) Start(t testing.TB) *Postern {
 	dir, err := os.MkdirTemp("", "postern-gw-") // short: the path of a socket may have 107 octets
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &Postern{t: t, Addr: g.Addr, Admin: FreePort(t, "127.0.0.1"), config: filepath.Join(dir, "config.hcl"), sockets: g.Sockets}
+	p := &Postern{t: t, Addr: g.Addr, Admin: FreePort(t, "127.0.0.1"), config: filepath.Join(dir, "config.hcl"), sockets: g.Sockets, env: g.Env}
 	p.WriteConfig(g.HCL(p))
 	p.Process = p.launch()
 	t.Cleanup(p.finish)
@@ -62,6 +65,7 @@ func (g Gateway) HCL(p *Postern) string {
 	if g.DNS != "" {
 		fmt.Fprintf(&b, "  servers = [%q]\n", g.DNS)
 	}
+	attribute(&b, "trust_anchors", g.Anchors)
 	fmt.Fprintf(&b, "  dnssec = %q\n}\n", cmp.Or(g.DNSSEC, "off"))
 	listen := fmt.Sprintf("%q", g.Addr)
 	if g.Also != "" {
@@ -83,7 +87,7 @@ func (g Gateway) HCL(p *Postern) string {
 // the variables name the process itself.
 func (p *Postern) launch() *Process {
 	if len(p.sockets) == 0 {
-		return StartProcess(p.t, Binary(p.t), "run", "--config", p.config)
+		return StartProcess(p.t, "env", slices.Concat(p.env, []string{Binary(p.t), "run", "--config", p.config})...)
 	}
 	const script = `export LISTEN_PID=$$ LISTEN_FDS=$1 LISTEN_FDNAMES=$2; shift 2; exec "$@"`
 	names := strings.TrimSuffix(strings.Repeat("egress:", len(p.sockets)), ":")
@@ -159,6 +163,27 @@ func (p *Postern) Deliveries() []Delivery {
 		}
 	}
 	return all
+}
+
+// Story is what a gateway has done with a message, attempt by attempt: the token for TLS of
+// each, and of one that was taken what is thought of the server's certificate, or "clear". A
+// destination without a server has none.
+func Story(attempts []Delivery) string {
+	var all []string
+	for _, d := range attempts {
+		word := d.TLS
+		switch {
+		case !strings.HasPrefix(d.Reply, "2"):
+		case d.Version == "":
+			word += " clear"
+		default:
+			word += " " + d.Peer
+		}
+		if word != "" {
+			all = append(all, word)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // Listener is the address that the outbound of that name listens on, by the log.

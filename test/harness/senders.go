@@ -72,11 +72,31 @@ func (s *Sender) FlushUntil(what string, condition func() bool) {
 	})
 }
 
+// WaitTried waits until a Postfix has tried to deliver so many messages, each of which has
+// its time, and none of which is tried again. Bounces do not count.
+func (s *Sender) WaitTried(messages int) {
+	s.t.Helper()
+	for n := range messages {
+		Eventually(s.t, fmt.Sprintf("%d messages are tried", n+1), func() bool {
+			log := s.Log()
+			return strings.Count(log, " status=")-strings.Count(log, "to=<a@client.test>") > n
+		})
+	}
+}
+
+// sending are the settings of a Postfix that sends.
+const sending = `myhostname = client.test
+virtual_mailbox_domains = client.test
+mynetworks = 127.0.0.0/8
+smtpd_recipient_restrictions = permit_mynetworks, reject
+smtpd_recipient_limit = 1000
+smtp_dns_support_level = enabled
+`
+
 // NewPostfixSender starts a Postfix that sends as the settings say.
 func NewPostfixSender(t testing.TB, settings ...string) *Sender {
 	t.Helper()
-	p := NewPostfix(t, append([]string{"myhostname = client.test\nvirtual_mailbox_domains = client.test\nmynetworks = 127.0.0.0/8\n" +
-		"smtpd_recipient_restrictions = permit_mynetworks, reject\nsmtpd_recipient_limit = 1000\nsmtp_dns_support_level = enabled"}, settings...)...)
+	p := NewPostfix(t, override(sending, strings.Join(settings, "\n")))
 	s := &Sender{MTA: p.MTA}
 	postqueue := Tool(t, "postqueue")
 	s.queue = func() []Queued {
