@@ -85,6 +85,24 @@ func TestTLSARecordsDecideWhoIsSpokenTo(t *testing.T) {
 	}
 }
 
+// withoutAddress is a DANE that has found no address of any host.
+type withoutAddress struct{}
+
+func (withoutAddress) Find(_ context.Context, mx dane.MXInfo) (dane.Finding, error) {
+	return dane.Finding{NoAddress: true, Why: mx.Host + " has no address"}, nil
+}
+
+// An address that turns up after its TLSA records would have been looked for is not connected to.
+func TestAnAddressThatWasNotDecidedAboutIsNotUsed(t *testing.T) {
+	w := signed(newWorld(t))
+	b := w.server("mx.example.com", smtptest.Script{})
+	w.domain("example.com", "mx.example.com")
+	e := newEgress(t, w, func(p *layout) { p.dane = withoutAddress{} })
+	wantReply(t, e.deliver("b@example.com"), "451 4.4.4 mx.example.com: the name has no address")
+	w.wantWent()
+	wantMessages(t, b)
+}
+
 // SEM 26: an MX of which nobody can say what it must prove is skipped, whatever it would do.
 func TestAnMXWhoseTLSARecordsCannotBeHadIsSkipped(t *testing.T) {
 	w := signed(newWorld(t))

@@ -223,12 +223,16 @@ func (g *Gateway) locate(ctx context.Context, h *host) (answer resolve.AddrAnswe
 	g.resolved(answer.Security, err)
 	switch {
 	case errors.Is(err, resolve.ErrNoAddress), errors.Is(err, resolve.ErrNoDomain):
-		return answer, failing(CauseDNS, 451, "4.4.4", h.name+": the name has no address", err)
+		return answer, noAddress(h, err)
 	case err != nil:
 		return answer, unresolved(h.name+": cannot look up the address", err)
 	}
 	answer.Addrs = inTurn(answer.Addrs, g.o.Preference)
 	return answer, nil
+}
+
+func noAddress(h *host, err error) *failure {
+	return failing(CauseDNS, 451, "4.4.4", h.name+": the name has no address", err)
 }
 
 // inTurn orders addresses so that both families have their turn among the few that

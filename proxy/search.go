@@ -120,6 +120,10 @@ func (t *search) target(ctx context.Context) (*host, netip.Addr, error) {
 		t.fail(h, failing(CausePolicy, 451, "4.7.5", h.name+": "+h.decision.Err.Error(), h.decision.Err))
 		t.skipHost()
 		return nil, netip.Addr{}, nil
+	case h.decision.NoAddress() && t.g.o.Route == RouteMX:
+		t.fail(h, noAddress(h, nil))
+		t.skipHost()
+		return nil, netip.Addr{}, nil
 	case !t.looked:
 		return nil, netip.Addr{}, t.look(ctx, h)
 	case len(t.addrs) == 0:

@@ -15,7 +15,7 @@ import (
 // are errors. Both are safe for concurrent use.
 type Resolver interface {
 	// Address says whether the addresses of a host can be trusted, and what its name is an alias
-	// of. That there is no address is an error as well.
+	// of. That there is no address is an error as well, ErrNoAddress.
 	Address(ctx context.Context, host string) (Address, error)
 	// TLSA returns the records of an owner, such as _25._tcp.mx.example.com, and follows CNAMEs. That
 	// there is none is an answer without records.
@@ -93,6 +93,7 @@ type Finding struct {
 	Usable     int      // how many of them can match
 	Unusable   []string // the others, each with the reason
 	Names      Names    // for Match
+	NoAddress  bool     // the host has none. One that turns up later is not what was asked about: do not connect to it
 	InsecureMX bool     // the MX records are not signed: who matches is trusted, not verified
 	Why        string   // one line for people
 	// Unproved is why nobody could tell whether DANE applies; "" where it does, or is proved not to. NotApplicable follows
@@ -164,7 +165,7 @@ func (l *Lookup) Find(ctx context.Context, mx MXInfo) (Finding, error) {
 	// are asked only where the address is signed.
 	addr, err := l.Resolver.Address(ctx, host)
 	if errors.Is(err, ErrNoAddress) { // nobody can connect to it, so there is nothing to be decided
-		f.Why = clean(host) + " has no address"
+		f.NoAddress, f.Why = true, clean(host)+" has no address"
 		return f, nil
 	}
 	if err != nil {

@@ -26,6 +26,9 @@ type zone struct {
 
 func (z *zone) Address(_ context.Context, host string) (dane.Address, error) {
 	z.asked = append(z.asked, host)
+	if host == "bare.example" {
+		return dane.Address{}, fmt.Errorf("%w: NXDOMAIN", dane.ErrNoAddress)
+	}
 	if a, ok := z.addresses[host]; ok {
 		return a, nil
 	}
@@ -109,6 +112,7 @@ func lookupCases() []lookupCase {
 		{standard: "70", name: "TLSA look-up of the alias fails, the host has records", addr: alias(alias1, true, true), tlsa: at(atHost, usual), err: "cannot look up the TLSA records of " + atAlias + ": SERVFAIL", asked: atAlias},
 		{standard: "70", name: "TLSA look-up of the host fails behind an alias without", addr: alias(alias1, true, true), tlsa: at(atAlias, none), err: "cannot look up the TLSA records of " + atHost + ": SERVFAIL", asked: both},
 		{standard: "70", name: "address look-up fails", mx: dane.MXInfo{Host: "gone.example"}, err: "cannot look up the address of gone.example: SERVFAIL"},
+		{standard: "69", name: "no address", mx: dane.MXInfo{Host: "bare.example"}, status: dane.NotApplicable},
 		{standard: "71", name: "signed denial", addr: signed, tlsa: at(atHost, none), status: dane.NoRecords, base: host, asked: atHost},
 		{standard: "72", name: "unsigned TLSA records below a signed host", addr: signed, tlsa: at(atHost, dane.Answer{Records: usual.Records}), status: dane.NotApplicable, asked: atHost},
 		{standard: "72", name: "unsigned denial below a signed host", addr: signed, tlsa: at(atHost, insecure), status: dane.NotApplicable, asked: atHost},
@@ -191,6 +195,9 @@ func (tt lookupCase) check(t *testing.T, f dane.Finding, err error) {
 	}
 	if err != nil || f.Status != tt.status || f.Base != tt.base || strings.Join(f.Names, " ") != tt.names || f.Why == "" {
 		t.Fatalf("got %+v, %v", f, err)
+	}
+	if f.NoAddress != (tt.mx.Host == "bare.example") {
+		t.Errorf("NoAddress: %v", f.NoAddress)
 	}
 	if len(f.Records) != f.Usable+len(f.Unusable) || (f.Status >= dane.Unusable) != (len(f.Records) > 0) {
 		t.Errorf("does not add up: %+v", f)

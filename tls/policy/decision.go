@@ -76,6 +76,10 @@ type Findings struct {
 	Remembered *Remembered
 }
 
+// NoAddress says that the host had no address when its TLSA records were to be looked for, so that they were
+// not. An address that is found since then must not be connected to: who replays an old denial would be rid of DANE.
+func (d *Decision) NoAddress() bool { return d.Found.DANE != nil && d.Found.DANE.NoAddress }
+
 func (d *Decision) reason(s Source, text string) {
 	d.Reasons = append(d.Reasons, Reason{s, text})
 }
