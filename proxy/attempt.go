@@ -53,6 +53,7 @@ type tlsFailure struct {
 	// explanation, so nothing is tried after it (SEM 29).
 	attack bool
 	inStep bool // the server waits for a command
+	said   int  // the code that STARTTLS was refused with; 0: it was not
 	err    error
 }
 

@@ -29,6 +29,32 @@ func (a *attempt) connect(ctx context.Context, how manner) (leg *outLeg, err err
 
 // dialogue is connect, done by a worker.
 func (a *attempt) dialogue(ctx context.Context, how manner) (*outLeg, error) {
+	l, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := l.conn.Conn
+	settled := false
+	defer func() {
+		if !settled { // a defect of ours
+			c.Close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
+	defer stop()
+	err = a.speak(l, how)
+	settled = true
+	l.conn.untilRead(false)
+	if err != nil {
+		l.shut(inStep(err))
+		return nil, err
+	}
+	l.conn.over(a.g.sweeper)
+	return l, nil
+}
+
+// open makes the connection; nothing is said on it.
+func (a *attempt) open(ctx context.Context) (*outLeg, error) {
 	start := time.Now()
 	dialCtx, cancel := context.WithDeadline(ctx, a.who.until)
 	defer cancel()
@@ -40,25 +66,9 @@ func (a *attempt) dialogue(ctx context.Context, how manner) (*outLeg, error) {
 	}
 	a.connected = true
 	a.local = localAddr(c)
-	settled := false
-	defer func() {
-		if !settled { // a defect of ours
-			c.Close()
-		}
-	}()
 	l := &outLeg{upstream: upstream{leg: leg{conn: newConn(c)}, address: a.addr.String()}, g: a.g, host: a.host, decision: a.host.decision,
 		domain: a.dest.domain, key: a.g.poolKey(a.host, a.who), born: time.Now()}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
-	defer stop()
 	l.over(l.conn)
-	err = a.speak(l, how)
-	settled = true
-	l.conn.untilRead(false)
-	if err != nil {
-		l.shut(inStep(err))
-		return nil, err
-	}
-	l.conn.over(a.g.sweeper)
 	return l, nil
 }
 
@@ -175,7 +185,7 @@ func (a *attempt) startTLS(l *outLeg) error {
 	case err != nil:
 		return &tlsFailure{why: "no reply to STARTTLS", failure: failedNoReply, err: err}
 	case r.Code != 220:
-		return &tlsFailure{why: "STARTTLS refused", failure: failedRefused, inStep: true, err: fmt.Errorf("it said %q", r.Quote())}
+		return &tlsFailure{why: "STARTTLS refused", failure: failedRefused, inStep: true, said: r.Code, err: fmt.Errorf("it said %q", r.Quote())}
 	case l.r.Buffered() > 0 || l.conn.unread():
 		return &tlsFailure{why: "injection", failure: failedInjection, attack: true, err: errors.New("octets behind the reply to STARTTLS")}
 	}
