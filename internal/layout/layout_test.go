@@ -1,7 +1,7 @@
 // Package layout holds the rules of who may import whom, as a test. The
 // arrows point to the right:
 //
-//	cmd/postern → internal/app → config | telemetry | admin → proxy →
+//	cmd/postern → internal/app → config | telemetry | admin | probe → proxy →
 //	peers, outcomes, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level, tls/report
 package layout
 
@@ -19,10 +19,11 @@ import (
 // that is not listed may import nothing of ours.
 var imports = map[string][]string{
 	"cmd/postern":  {"internal/app"},
-	"internal/app": {"config", "telemetry", "admin", "proxy", "peers", "outcomes", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level", "internal/sink"},
+	"internal/app": {"config", "telemetry", "admin", "probe", "proxy", "peers", "outcomes", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level", "internal/sink"},
 	"config":       {"tls/grade", "tls/level"},
 	"telemetry":    {"proxy", "tls/policy", "tls/level"},
 	"admin":        {},
+	"probe":        {"proxy", "resolve", "smtpwire", "tls/policy", "tls/dane", "tls/mtasts", "tls/hello", "tls/grade", "tls/level"},
 	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/report", "tls/grade", "tls/level"},
 	"peers":        {"store"},
 	"outcomes":     {"store", "tls/report"},
