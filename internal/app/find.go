@@ -28,8 +28,11 @@ func firstOf(places []string) (string, error) {
 		}
 	}
 	return "", problem("Name one with --config FILE. config.hcl.example is the commented template; `postern demo` needs no configuration at all.",
-		"no configuration found: looked for %s", strings.Join(places, " and "))
+		"%w: looked for %s", errNoConfig, strings.Join(places, " and "))
 }
+
+// errNoConfig: there is none in the usual places.
+var errNoConfig = errors.New("no configuration found")
 
 // usualPlaces leaves the current folder out for root: whoever may write into
 // some folder could otherwise choose what root runs there.
