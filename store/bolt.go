@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,18 +20,20 @@ type Bolt struct {
 	db     *bbolt.DB
 	path   string
 	now    func() time.Time
-	max    int64
 	broken atomic.Pointer[error] // set for good when a page turned out damaged
+
+	writing sync.Mutex // held from the begin of a writing transaction until room says what it did
+	room    room
 }
 
 // The buckets of the file.
 var (
-	headerBucket = []byte("postern") // formatKey and bytesKey
+	headerBucket = []byte("postern") // formatKey
 	entryBucket  = []byte("entries") // key → time of expiry (8 octets), value
 	expiryBucket = []byte("expiry")  // time of expiry (8 octets), key → nothing: the index for Sweep and eviction
+	pinnedBucket = []byte("pinned")  // key → one octet: those that make no room
 
 	formatKey = []byte("format") // decimal; see format
-	bytesKey  = []byte("bytes")  // 8 octets: the sum of cost over all entries
 )
 
 // format is the version of the layout above. A file of another one is not
@@ -83,28 +86,45 @@ func (b *Bolt) Get(key string) (value []byte, err error) {
 }
 
 // Write implements Store. An entry whose room is needed goes before its time:
-// of all entries, the one that expires soonest, which may be one that was just
-// written. When only such are left as never expire, nothing is written and the
-// error is ErrFull. When the disk is full, nothing is written either, and the
-// store stays as usable as it was.
+// of those of its class that are not pinned, the one that expires soonest, which
+// may be one that was just written. When only such are left as never expire,
+// nothing is written and the error is ErrFull. When the disk is full, nothing is
+// written either, and the store stays as usable as it was.
 func (b *Bolt) Write(changes ...Change) error {
 	for _, c := range changes {
 		if err := c.valid(); err != nil {
 			return err
 		}
 	}
-	return b.update(func(tx *bbolt.Tx) error {
-		t := open(tx)
+	var done *table
+	err := b.change(func(t *table) error {
+		done = t
 		for _, c := range changes {
 			if err := t.set(c); err != nil {
 				return err
 			}
 		}
-		if err := t.evict(b.max); err != nil {
-			return err
-		}
-		return t.keepSize()
+		return t.evict()
 	})
+	if err == nil {
+		done.room.tell(done.crowded)
+	}
+	return err
+}
+
+// change runs a writing transaction, and takes note of what room it has left.
+func (b *Bolt) change(f func(t *table) error) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	var t *table
+	err := b.update(func(tx *bbolt.Tx) error {
+		t = open(tx, b.room.clone())
+		return f(t)
+	})
+	if err == nil {
+		b.room = t.room
+	}
+	return err
 }
 
 func (c Change) valid() error {
@@ -112,76 +132,6 @@ func (c Change) valid() error {
 		return fmt.Errorf("a key of %d octets: it must have 1 to %d", len(c.Key), bbolt.MaxKeySize-len(stamp{}))
 	}
 	return nil
-}
-
-// table is the entries and their index within one writing transaction.
-type table struct {
-	header, entries, expiry *bbolt.Bucket
-	bytes                   int64
-}
-
-func open(tx *bbolt.Tx) *table {
-	t := &table{header: tx.Bucket(headerBucket), entries: tx.Bucket(entryBucket), expiry: tx.Bucket(expiryBucket)}
-	if raw := t.header.Get(bytesKey); len(raw) == 8 {
-		t.bytes = int64(binary.BigEndian.Uint64(raw))
-	}
-	return t
-}
-
-func (t *table) set(c Change) error {
-	if err := t.remove([]byte(c.Key)); err != nil || c.Value == nil {
-		return err
-	}
-	expires := stampOf(c.Expires)
-	if err := t.entries.Put([]byte(c.Key), append(expires[:], c.Value...)); err != nil {
-		return err
-	}
-	t.bytes += cost(c.Key, c.Value)
-	if expires.never() {
-		return nil
-	}
-	return t.expiry.Put(append(expires[:], c.Key...), nil)
-}
-
-func (t *table) remove(key []byte) error {
-	expires, value, ok := split(t.entries.Get(key))
-	if !ok {
-		return nil
-	}
-	t.bytes -= cost(string(key), value)
-	if !expires.never() {
-		if err := t.expiry.Delete(append(expires[:], key...)); err != nil {
-			return err
-		}
-	}
-	return t.entries.Delete(key)
-}
-
-// evict removes what expires soonest until no more than limit is taken.
-func (t *table) evict(limit int64) error {
-	for t.bytes > limit {
-		first, _ := t.expiry.Cursor().First()
-		if first == nil {
-			return fmt.Errorf("%d octets of entries that never expire: %w", t.bytes, ErrFull)
-		}
-		if err := t.drop(first); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// drop removes what an entry of the index stands for, and that entry.
-func (t *table) drop(index []byte) error {
-	index = bytes.Clone(index)
-	if err := t.remove(index[8:]); err != nil {
-		return err
-	}
-	return t.expiry.Delete(index)
-}
-
-func (t *table) keepSize() error {
-	return t.header.Put(bytesKey, binary.BigEndian.AppendUint64(nil, uint64(max(t.bytes, 0))))
 }
 
 // Scan implements Store.
@@ -235,8 +185,7 @@ func (b *Bolt) Sweep() (n int, err error) {
 
 func (b *Bolt) sweep() (n int, err error) {
 	now := b.now()
-	err = b.update(func(tx *bbolt.Tx) error {
-		t := open(tx)
+	err = b.change(func(t *table) error {
 		for n = 0; n < scanned; n++ {
 			first, _ := t.expiry.Cursor().First()
 			if first == nil || !stamp(first[:8]).expired(now) {
@@ -249,7 +198,7 @@ func (b *Bolt) sweep() (n int, err error) {
 		if n == 0 {
 			return errNothing
 		}
-		return t.keepSize()
+		return nil
 	})
 	if err != nil {
 		n = 0

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,15 +20,18 @@ import (
 func consistent(t testing.TB, b *Bolt) {
 	t.Helper()
 	err := b.view(func(tx *bbolt.Tx) error {
-		tab := open(tx)
-		var bytes int64
-		expiring := 0
+		tab := open(tx, b.room)
+		counted := newRoom(b.room.bounds)
+		expiring, pinned := 0, 0
 		_ = tab.entries.ForEach(func(k, raw []byte) error {
 			expires, v, ok := split(raw)
 			if !ok {
 				t.Errorf("%s: %q", k, raw)
 			}
-			bytes += cost(string(k), v)
+			counted.count(string(k), cost(string(k), v), tab.isPinned(k))
+			if tab.isPinned(k) {
+				pinned++
+			}
 			if !expires.never() {
 				expiring++
 				if tab.expiry.Get(append(expires[:], k...)) == nil {
@@ -39,8 +43,11 @@ func consistent(t testing.TB, b *Bolt) {
 		if n := tab.expiry.Stats().KeyN; n != expiring {
 			t.Errorf("%d in the index, %d that expire", n, expiring)
 		}
-		if bytes != tab.bytes {
-			t.Errorf("%d octets counted, there are %d", tab.bytes, bytes)
+		if n := tab.pinned.Stats().KeyN; n != pinned {
+			t.Errorf("%d that are pinned, %d of them there", n, pinned)
+		}
+		if !slices.Equal(tab.room.taken, counted.taken) {
+			t.Errorf("%v counted, there are %v", tab.room.taken, counted.taken)
 		}
 		return nil
 	})
@@ -133,13 +140,13 @@ func TestTheFileStaysWithinFourTimesItsBound(t *testing.T) {
 	const limit = 256 << 10
 	c := newClock()
 	path := filepath.Join(t.TempDir(), "state.db")
-	b := mustOpen(t, BoltOptions{Path: path, Now: c.now, MaxBytes: limit})
+	b := mustOpen(t, BoltOptions{Path: path, Now: c.now, Bounds: Bounds{MaxBytes: limit}})
 	b.db.NoSync = true // this is not about a crash
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		var changes []Change
 		for range 64 {
-			changes = append(changes, Change{fmt.Sprintf("client/%d", r.IntN(1<<30)), bytes.Repeat([]byte("v"), 100+r.IntN(300)), c.now().Add(time.Duration(r.IntN(90*24)) * time.Hour)})
+			changes = append(changes, Change{Key: fmt.Sprintf("client/%d", r.IntN(1<<30)), Value: bytes.Repeat([]byte("v"), 100+r.IntN(300)), Expires: c.now().Add(time.Duration(r.IntN(90*24)) * time.Hour)})
 		}
 		check(t, b.Write(changes...), nil)
 		c.passes(time.Minute)
@@ -154,7 +161,7 @@ func BenchmarkBolt(b *testing.B) {
 	s := mustOpen(b, BoltOptions{Path: filepath.Join(b.TempDir(), "state.db")})
 	var changes []Change
 	for i := range batchOfBench {
-		changes = append(changes, Change{fmt.Sprintf("host/mx%d.example.com:25", i), bytes.Repeat([]byte("v"), 600), time.Now().Add(time.Hour)})
+		changes = append(changes, Change{Key: fmt.Sprintf("host/mx%d.example.com:25", i), Value: bytes.Repeat([]byte("v"), 600), Expires: time.Now().Add(time.Hour)})
 	}
 	b.Run("Write", func(b *testing.B) {
 		for b.Loop() {

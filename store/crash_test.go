@@ -64,7 +64,7 @@ func writeForEver(path string) error {
 		value := []byte(strconv.Itoa(n))
 		changes := []Change{{Key: numbered(n), Value: append(value, strings.Repeat("v", n%3000)...)}, {Key: numbered(n - window)}}
 		for i := range 5 {
-			changes = append(changes, Change{fmt.Sprint("same/", i), value, time.Now().Add(time.Duration(n) * time.Hour)})
+			changes = append(changes, Change{Key: fmt.Sprint("same/", i), Value: value, Expires: time.Now().Add(time.Duration(n) * time.Hour)})
 		}
 		if err := b.Write(changes...); err != nil {
 			return err

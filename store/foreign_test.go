@@ -54,7 +54,7 @@ func full(t testing.TB) string {
 	for i := 0; i < entriesOfFull; i += 50 {
 		var changes []Change
 		for j := range 50 {
-			changes = append(changes, Change{fmt.Sprintf("host/mx%03d", i+j), []byte(strings.Repeat("v", 300)), time.Now().Add(time.Hour)})
+			changes = append(changes, Change{Key: fmt.Sprintf("host/mx%03d", i+j), Value: []byte(strings.Repeat("v", 300)), Expires: time.Now().Add(time.Hour)})
 		}
 		check(t, b.Write(changes...), nil)
 	}

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// room is what there is for the store.
-const room = 1 << 20
+// disk is what there is for the store.
+const disk = 1 << 20
 
 // childTmpfs has the other process mount a small file system first.
 const childTmpfs = "POSTERN_STORE_TMPFS"
@@ -26,10 +26,10 @@ const childTmpfs = "POSTERN_STORE_TMPFS"
 // fillUp writes until there is no room, and expects what Bolt.Write promises.
 func fillUp(path string) error {
 	if os.Getenv(childTmpfs) != "" {
-		if err := unix.Mount("tmpfs", filepath.Dir(path), "tmpfs", 0, fmt.Sprint("size=", room)); err != nil {
+		if err := unix.Mount("tmpfs", filepath.Dir(path), "tmpfs", 0, fmt.Sprint("size=", disk)); err != nil {
 			return err
 		}
-	} else if err := limitFiles(room); err != nil {
+	} else if err := limitFiles(disk); err != nil {
 		return err
 	}
 	b, err := OpenBolt(BoltOptions{Path: path})
@@ -70,9 +70,9 @@ func limitFiles(octets uint64) error {
 
 func makeRoom(path string) error {
 	if os.Getenv(childTmpfs) != "" {
-		return unix.Mount("tmpfs", filepath.Dir(path), "tmpfs", unix.MS_REMOUNT, fmt.Sprint("size=", 8*room))
+		return unix.Mount("tmpfs", filepath.Dir(path), "tmpfs", unix.MS_REMOUNT, fmt.Sprint("size=", 8*disk))
 	}
-	return limitFiles(8 * room)
+	return limitFiles(8 * disk)
 }
 
 func batchNumber(n int) (changes []Change) {

@@ -10,28 +10,30 @@ import (
 	"time"
 )
 
-// Memory is a Store that ends with the process. Like Bolt it is bounded, to
-// DefaultMaxBytes: the entries that expire soonest make room for others.
+// Memory is a Store that ends with the process. Like Bolt it is bounded.
 type Memory struct {
 	now func() time.Time
-	max int64
 
 	mu      sync.RWMutex
 	entries map[string]item // nil once closed
-	bytes   int64
+	room    room
 }
 
 type item struct {
 	value   []byte
 	expires time.Time
+	pinned  bool
 }
 
 func (i item) expired(now time.Time) bool { return !i.expires.IsZero() && !now.Before(i.expires) }
 
 // NewMemory returns an empty store that takes the time from now, which is
-// time.Now outside tests.
-func NewMemory(now func() time.Time) *Memory {
-	return &Memory{now: now, max: DefaultMaxBytes, entries: map[string]item{}}
+// time.Now outside tests, and is bounded by DefaultMaxBytes.
+func NewMemory(now func() time.Time) *Memory { return NewBoundedMemory(now, Bounds{}) }
+
+// NewBoundedMemory is NewMemory with other bounds.
+func NewBoundedMemory(now func() time.Time, b Bounds) *Memory {
+	return &Memory{now: now, room: newRoom(b), entries: map[string]item{}}
 }
 
 // Get implements Store.
@@ -50,25 +52,38 @@ func (m *Memory) Get(key string) ([]byte, error) {
 
 // Write implements Store. Its errors are ErrClosed and ErrFull.
 func (m *Memory) Write(changes ...Change) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.entries == nil {
-		return ErrClosed
-	}
 	for _, c := range changes {
 		if err := c.valid(); err != nil {
 			return err
 		}
 	}
+	crowded, err := m.write(changes)
+	if err == nil {
+		m.room.tell(crowded)
+	}
+	return err
+}
+
+func (m *Memory) write(changes []Change) (crowded []int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries == nil {
+		return nil, ErrClosed
+	}
 	before := m.old(changes)
 	for _, c := range changes {
 		m.remove(c.Key)
-		if c.Value != nil {
-			m.add(c.Key, item{bytes.Clone(c.Value), c.Expires})
+		if c.Value == nil {
+			continue
 		}
+		pinned := c.Pinned && m.room.pins(c.Key, cost(c.Key, c.Value))
+		if c.Pinned && !pinned {
+			crowded = append(crowded, m.room.class(c.Key))
+		}
+		m.add(c.Key, item{bytes.Clone(c.Value), c.Expires, pinned})
 	}
-	if m.bytes <= m.max || m.evict() {
-		return nil
+	if m.evict(m.room.excess()) {
+		return crowded, nil
 	}
 	for _, c := range changes {
 		m.remove(c.Key)
@@ -76,7 +91,7 @@ func (m *Memory) Write(changes ...Change) error {
 	for key, i := range before {
 		m.add(key, i)
 	}
-	return ErrFull
+	return nil, ErrFull
 }
 
 // old returns what stands where changes will be made.
@@ -92,37 +107,41 @@ func (m *Memory) old(changes []Change) map[string]item {
 
 func (m *Memory) add(key string, i item) {
 	m.entries[key] = i
-	m.bytes += cost(key, i.value)
+	m.room.count(key, cost(key, i.value), i.pinned)
 }
 
 func (m *Memory) remove(key string) {
 	if i, ok := m.entries[key]; ok {
-		m.bytes -= cost(key, i.value)
+		m.room.count(key, -cost(key, i.value), i.pinned)
 		delete(m.entries, key)
 	}
 }
 
-// evict makes room for a tenth of the bound, so that it need not be done again
-// at once, or says that it cannot make enough, and removes nothing.
-func (m *Memory) evict() bool {
-	var mortal []string
-	var forGood int64
-	for key, i := range m.entries {
-		if i.expires.IsZero() {
-			forGood += cost(key, i.value)
-		} else {
-			mortal = append(mortal, key)
+// evict makes room in classes, or says that it cannot make enough, and removes
+// nothing.
+func (m *Memory) evict(classes []int) bool {
+	mortal := make(map[int][]string, len(classes))
+	for _, class := range classes {
+		left := m.room.taken[class].bytes
+		for key, i := range m.entries {
+			if m.room.class(key) == class && !i.pinned && !i.expires.IsZero() {
+				mortal[class] = append(mortal[class], key)
+				left -= cost(key, i.value)
+			}
+		}
+		if left > m.room.limit(class) {
+			return false
 		}
 	}
-	if forGood > m.max {
-		return false
-	}
-	slices.SortFunc(mortal, func(a, b string) int { return m.entries[a].expires.Compare(m.entries[b].expires) })
-	for _, key := range mortal {
-		if m.bytes <= m.max-m.max/10 {
-			break
+	for class, keys := range mortal {
+		slices.SortFunc(keys, func(a, b string) int { return m.entries[a].expires.Compare(m.entries[b].expires) })
+		goal := m.room.goal(class)
+		for _, key := range keys {
+			if m.room.taken[class].bytes <= goal {
+				break
+			}
+			m.remove(key)
 		}
-		m.remove(key)
 	}
 	return true
 }
@@ -175,6 +194,6 @@ func (m *Memory) Sweep() (int, error) {
 func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries, m.bytes = nil, 0
+	m.entries = nil
 	return nil
 }

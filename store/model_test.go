@@ -39,7 +39,7 @@ func TestBothEnginesDoWhatAMapWould(t *testing.T) {
 				for _, c := range changes {
 					delete(model, c.Key)
 					if c.Value != nil {
-						model[c.Key] = item{c.Value, c.Expires}
+						model[c.Key] = item{value: c.Value, expires: c.Expires}
 					}
 				}
 			}

@@ -24,10 +24,8 @@ type BoltOptions struct {
 	// Timeout is how long to wait for another process to let go of the file:
 	// one second when zero.
 	Timeout time.Duration
-	// MaxBytes bounds the entries: keys (twice) and values, and 64 octets for
-	// each. The file takes up to about four times as much. DefaultMaxBytes
-	// when zero.
-	MaxBytes int64
+	// Bounds of the entries. The file takes up to about four times as much.
+	Bounds Bounds
 }
 
 // OpenBolt opens the store in a file, or makes a new one. A file that is not
@@ -44,9 +42,6 @@ func OpenBolt(o BoltOptions) (*Bolt, error) {
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
 	}
-	if o.MaxBytes == 0 {
-		o.MaxBytes = DefaultMaxBytes
-	}
 	if err := o.check(); errors.Is(err, fs.ErrNotExist) {
 		if err := o.create(); err != nil {
 			return nil, o.explain(err)
@@ -62,7 +57,14 @@ func OpenBolt(o BoltOptions) (*Bolt, error) {
 		db.Close()
 		return nil, o.explain(err)
 	}
-	return &Bolt{db: db, path: o.Path, now: o.Now, max: o.MaxBytes}, nil
+	b := &Bolt{db: db, path: o.Path, now: o.Now, room: newRoom(o.Bounds)}
+	if err := guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error { return open(tx, b.room).count() })
+	}); err != nil {
+		db.Close()
+		return nil, o.explain(err)
+	}
+	return b, nil
 }
 
 // check looks at the file without changing it. It must be a store of ours that
@@ -182,10 +184,14 @@ func prepare(tx *bbolt.Tx) error {
 	if err := ours(tx); err != nil {
 		return err
 	}
-	if tx.Bucket(headerBucket) != nil {
+	if tx.Bucket(pinnedBucket) != nil {
 		return errNothing
 	}
-	for _, name := range [][]byte{headerBucket, entryBucket, expiryBucket} {
+	if tx.Bucket(headerBucket) != nil { // of a version that pinned nothing
+		_, err := tx.CreateBucket(pinnedBucket)
+		return err
+	}
+	for _, name := range [][]byte{headerBucket, entryBucket, expiryBucket, pinnedBucket} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}

@@ -9,14 +9,16 @@
 // exactly the transactions that were acknowledged. What bbolt does not do is
 // done here: a file that is not ours, or is damaged, is told from one that is,
 // before a single octet of it is changed, and its faults become errors; the
-// size is bounded; entries expire.
+// size is bounded, for each class of keys by itself; entries expire.
 //
 // The threat is less an attacker, who would need the file's owner's rights,
 // than the ordinary: two processes on one file, a path that was mistyped and
 // names another program's database, a disk that ran full, a crash, a bad
 // sector. None of them may cost what was remembered without a word, and none
 // may keep mail from flowing: an error at open says what to do, an error later
-// leaves the store as it was.
+// leaves the store as it was. What strangers can have written, by whatever they
+// publish, is a class of its own, or is not Pinned, and so displaces nothing but
+// its like.
 //
 // Not done here: entries are not encrypted, and what is deleted stays in free
 // pages of the file until they are used again. The file never shrinks.
@@ -39,7 +41,7 @@ var (
 	// ErrForeign says that a file is no store of ours, one of a later format,
 	// or a damaged one. It is left exactly as it is.
 	ErrForeign = errors.New("not a store of postern, or damaged")
-	// ErrFull says that MaxBytes are taken by entries that never expire.
+	// ErrFull says that all room is taken by entries that never expire.
 	ErrFull = errors.New("full")
 	// ErrClosed says that the store has been closed.
 	ErrClosed = errors.New("closed")
@@ -70,12 +72,13 @@ type Change struct {
 	Key   string
 	Value []byte // nil deletes the entry, if there is one
 	// Expires is when the entry is to be forgotten; zero is never. It is also
-	// the order in which entries must go when the store is full.
+	// the order in which entries must go when their class is full.
 	Expires time.Time
+	// Pinned says that the entry is not to make room for others, whenever they
+	// expire. It holds for as much as three quarters of the class: what is pinned
+	// first stays, and what comes later is kept like any other.
+	Pinned bool
 }
-
-// DefaultMaxBytes bounds a store that was given no bound.
-const DefaultMaxBytes = 64 << 20
 
 // cost is what an entry counts towards MaxBytes: the key twice, as it stands
 // in the index of expiry too, and what the engines need beside.

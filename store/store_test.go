@@ -38,20 +38,20 @@ type tester struct {
 	*clock
 }
 
-// bounded is how much the stores of these tests hold.
+// bounds are how much the stores of these tests hold.
+var bounds = Bounds{MaxBytes: bounded}
+
 const bounded = 20_000
 
 // onBoth runs a test on both engines.
 func onBoth(t *testing.T, test func(s *tester)) {
 	t.Run("memory", func(t *testing.T) {
 		c := newClock()
-		m := NewMemory(c.now)
-		m.max = bounded
-		test(&tester{t, m, c})
+		test(&tester{t, NewBoundedMemory(c.now, bounds), c})
 	})
 	t.Run("bolt", func(t *testing.T) {
 		c := newClock()
-		b := mustOpen(t, BoltOptions{Path: filepath.Join(t.TempDir(), "state.db"), Now: c.now, MaxBytes: bounded})
+		b := mustOpen(t, BoltOptions{Path: filepath.Join(t.TempDir(), "state.db"), Now: c.now, Bounds: bounds})
 		test(&tester{t, b, c})
 		consistent(t, b)
 	})
@@ -73,10 +73,12 @@ func (s *tester) setFor(d time.Duration, key, value string) {
 	s.Helper()
 	s.write(s.change(d, key, value))
 }
-func (s *tester) write(changes ...Change)                    { s.Helper(); s.fails(s.Write(changes...), nil) }
-func (s *tester) closes()                                    { s.Helper(); s.fails(s.Close(), nil) }
-func (s *tester) fails(err, want error)                      { s.Helper(); check(s, err, want) }
-func (s *tester) change(d time.Duration, k, v string) Change { return Change{k, []byte(v), s.in(d)} }
+func (s *tester) write(changes ...Change) { s.Helper(); s.fails(s.Write(changes...), nil) }
+func (s *tester) closes()                 { s.Helper(); s.fails(s.Close(), nil) }
+func (s *tester) fails(err, want error)   { s.Helper(); check(s, err, want) }
+func (s *tester) change(d time.Duration, k, v string) Change {
+	return Change{Key: k, Value: []byte(v), Expires: s.in(d)}
+}
 
 func check(t testing.TB, err, want error) {
 	t.Helper()
