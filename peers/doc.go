@@ -35,7 +35,9 @@
 // to a name of which nothing is remembered.
 //
 // Whoever floods an inbound with invented clients displaces other clients, not
-// servers: their records expire sooner, and so go first when the store is full.
+// servers, and whoever has mail sent to invented domains displaces no destination
+// that is remembered: the store keeps a room for each kind of record, and what
+// is remembered is pinned there.
 //
 // # How it is kept
 //

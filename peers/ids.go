@@ -160,5 +160,5 @@ func (e *entry) change() store.Change {
 	if err != nil { // a time in the year 10000
 		return store.Change{Key: e.key}
 	}
-	return store.Change{Key: e.key, Value: value, Expires: seen.Last.Add(e.record.keep())}
+	return store.Change{Key: e.key, Value: value, Expires: seen.Last.Add(e.record.keep()), Pinned: e.record.protects()}
 }

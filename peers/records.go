@@ -81,6 +81,9 @@ type record interface {
 	mend(now time.Time)
 	// keep is how long the record is kept after the peer was last seen.
 	keep() time.Duration
+	// protects says that less would be asked of a connection without it, so that
+	// strangers must not be able to push it out.
+	protects() bool
 }
 
 func (r *HostRecord) seen() *Tally   { return &r.Seen }
@@ -135,7 +138,7 @@ func (r *HostRecord) keep() time.Duration {
 }
 
 func (r *DomainRecord) keep() time.Duration {
-	if slices.ContainsFunc(r.Hosts, func(h DomainHost) bool { return !h.Since.IsZero() }) {
+	if r.protects() {
 		return keepServer
 	}
 	return keepOther
@@ -146,6 +149,15 @@ func (r *ClientRecord) keep() time.Duration {
 		return keepClient
 	}
 	return keepFailure
+}
+
+// A host makes itself known by any TLS, and a client by any handshake: strangers can be as many as they like.
+func (r *HostRecord) protects() bool   { return false }
+func (r *ClientRecord) protects() bool { return false }
+
+// SEM 32: a certificate that must be valid.
+func (r *DomainRecord) protects() bool {
+	return slices.ContainsFunc(r.Hosts, func(h DomainHost) bool { return !h.Since.IsZero() })
 }
 
 // newRecord returns an empty record of a kind.

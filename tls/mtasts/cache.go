@@ -17,7 +17,8 @@ type Resolver interface {
 type Cache interface {
 	// Get returns the entry of a domain; ok is false when there is none.
 	Get(domain string) (e Entry, ok bool, err error)
-	// Put replaces the entry of a domain, which is worthless from expires on.
+	// Put replaces the entry of a domain, which is worthless from expires on. Where the policy is to be enforced
+	// it protects, and what other domains publish must not be able to push it out.
 	Put(domain string, e Entry, expires time.Time) error
 	// Each calls f for all entries, in any order. f does not call the cache.
 	Each(f func(domain string, e Entry)) error
@@ -27,9 +28,15 @@ type Cache interface {
 // kept; as JSON, for example.
 type Entry struct {
 	ID      string    `json:"id"`     // of the TXT record that led to the fetch
-	Policy  string    `json:"policy"` // the text, at most MaxPolicySize octets
+	Policy  string    `json:"policy"` // in its canonical form, at most MaxKeptSize octets
 	Fetched time.Time `json:"fetched"`
 	Used    time.Time `json:"used"` // when mail for the domain had last asked, as of Fetched
+}
+
+// Protects says that the policy is to be enforced.
+func (e Entry) Protects() bool {
+	p, err := parsePolicy(e.Policy)
+	return err == nil && p.Mode == Enforce
 }
 
 // noCache is for a Lookup that forgets with its process.

@@ -196,7 +196,7 @@ func (l *Lookup) discover(ctx context.Context, domain string, old *known) (k *kn
 		k.unfetched(id, failed(PolicyInvalid, "%s: %v", URL(domain), err), now)
 		return k
 	}
-	return fetched(Entry{ID: id, Policy: body, Fetched: now, Used: l.used(domain, k, now)}, p, ttl)
+	return fetched(Entry{ID: id, Policy: p.text("\n"), Fetched: now, Used: l.used(domain, k, now)}, p, ttl)
 }
 
 // used is when mail last asked for a domain: now, if its policy is fetched for the first time.

@@ -53,10 +53,13 @@ type retry struct {
 func (k *known) cost() int {
 	cost := 512 + len(k.trouble) + len(k.why)
 	if k.policy != nil {
-		cost += 512 + len(k.entry.Policy) + 32*len(k.policy.Lines) + 64*len(k.policy.MX)
+		cost += 512 + 2*len(k.entry.Policy) + 48*len(k.policy.MX)
 	}
 	return cost
 }
+
+// protects says that there is a policy to enforce.
+func (k *known) protects() bool { return k.policy != nil && k.policy.Mode == Enforce }
 
 // counts says whether k is still to be believed.
 func (k *known) counts(now time.Time) bool { return now.Before(k.fresh) }
@@ -89,7 +92,7 @@ func remembered(e Entry) (*known, error) {
 	if !validID(e.ID) {
 		return nil, fmt.Errorf("id %s", quote(e.ID))
 	}
-	e.Fetched = e.Fetched.Round(0)
+	e.Fetched, e.Policy = e.Fetched.Round(0), p.text("\n")
 	k := &known{entry: e, policy: p, fresh: e.Fetched.Add(max(p.MaxAge, hold)), refresh: e.Fetched.Add(min(day, p.MaxAge/2))}
 	k.why = k.describe()
 	return k, nil

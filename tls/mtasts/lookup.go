@@ -81,7 +81,7 @@ func New(o Options) *Lookup {
 	}
 	l := &Lookup{
 		resolver: o.Resolver, cache: o.Cache, fetcher: newFetcher(&o),
-		wait: o.Wait, log: o.Log, clock: o.Now, memory: newMemory(memorySize),
+		wait: o.Wait, log: o.Log, clock: o.Now, memory: newMemory(policySize, otherSize),
 		slots: make(chan struct{}, maxFlights), background: make(chan struct{}, maxBackground),
 		wake: make(chan struct{}, 1),
 	}

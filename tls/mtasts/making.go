@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -21,21 +20,18 @@ func PolicyFile(mode Mode, mx []string, maxAge time.Duration) (string, error) {
 	if int(mode) >= len(modes) {
 		return "", errors.New(mode.String() + ": give enforce, testing or none")
 	}
-	var b strings.Builder
-	line := func(key, value string) { b.WriteString(key + ": " + value + "\r\n") }
-	line("version", policyVersion)
-	line("mode", mode.String())
+	p := Policy{Mode: mode, MaxAge: maxAge}
 	for _, host := range mx {
 		if host != trim(host) || strings.ContainsAny(host, "\r\n") {
 			return "", fmt.Errorf("mx %s: give a host name", quote(host))
 		}
-		line("mx", strings.ToLower(strings.TrimSuffix(host, ".")))
+		p.MX = append(p.MX, strings.ToLower(strings.TrimSuffix(host, ".")))
 	}
-	line("max_age", strconv.FormatInt(int64(maxAge/time.Second), 10))
-	if _, err := ParsePolicy([]byte(b.String())); err != nil {
+	text := p.text("\r\n")
+	if _, err := ParsePolicy([]byte(text)); err != nil {
 		return "", err
 	}
-	return b.String(), nil
+	return text, nil
 }
 
 // ID is an id for the TXT record that follows from the content of the policy file, so that

@@ -6,16 +6,28 @@ import (
 	"time"
 )
 
-// memorySize bounds what is kept of all domains together, in octets as
-// known.cost estimates them. A domain without a policy counts 512.
-const memorySize = 24 << 20
+// The bounds of what is kept of all domains together, in octets as known.cost
+// estimates them. A domain without a policy counts 512.
+const (
+	policySize = 16 << 20 // for policies to enforce
+	otherSize  = 8 << 20  // for all else
+)
 
 // memory is what is known of the domains that were asked for last. What is
 // pushed out of it is in the Cache still, if it was a policy.
+//
+// The policies to enforce have a shelf of their own, so that no number of domains without one, or
+// with one that asks for nothing, pushes them out.
 type memory struct {
-	mu     sync.Mutex
-	items  map[string]*list.Element // of *item
-	recent list.List                // the latest in front
+	mu       sync.Mutex
+	items    map[string]*list.Element // of *item
+	policies shelf
+	others   shelf
+}
+
+// shelf holds items up to a size.
+type shelf struct {
+	recent list.List // of *item, the latest in front
 	size   int
 	limit  int
 }
@@ -26,8 +38,16 @@ type item struct {
 	used   time.Time // when a delivery last asked; zero: never
 }
 
-func newMemory(limit int) *memory {
-	return &memory{items: map[string]*list.Element{}, limit: limit}
+func newMemory(policies, others int) *memory {
+	return &memory{items: map[string]*list.Element{}, policies: shelf{limit: policies}, others: shelf{limit: others}}
+}
+
+// shelf is where what is known of a domain belongs.
+func (m *memory) shelf(k *known) *shelf {
+	if k.protects() {
+		return &m.policies
+	}
+	return &m.others
 }
 
 // get returns what is known of a domain, or nil, and notes its use for a delivery
@@ -39,8 +59,8 @@ func (m *memory) get(domain string, used time.Time) *known {
 	if e == nil {
 		return nil
 	}
-	m.recent.MoveToFront(e)
 	i := e.Value.(*item)
+	m.shelf(i.known).recent.MoveToFront(e)
 	if !used.IsZero() {
 		i.used = used
 	}
@@ -67,19 +87,14 @@ func (m *memory) add(domain string, k *known, used time.Time) *known {
 
 func (m *memory) set(domain string, k *known, used time.Time) {
 	if e := m.items[domain]; e != nil {
-		i := e.Value.(*item)
-		m.size += k.cost() - i.known.cost()
-		i.known = k
-		if used.After(i.used) {
-			i.used = used
-		}
-		m.recent.MoveToFront(e)
-	} else {
-		m.items[domain] = m.recent.PushFront(&item{domain, k, used})
-		m.size += k.cost()
+		used = later(used, e.Value.(*item).used)
+		m.drop(e)
 	}
-	for m.size > m.limit && m.recent.Len() > 1 {
-		m.drop(m.recent.Back())
+	s := m.shelf(k)
+	m.items[domain] = s.recent.PushFront(&item{domain, k, used})
+	s.size += k.cost()
+	for s.size > s.limit && s.recent.Len() > 1 {
+		m.drop(s.recent.Back())
 	}
 }
 
@@ -92,9 +107,11 @@ func (m *memory) remove(domain string) {
 }
 
 func (m *memory) drop(e *list.Element) {
-	i := m.recent.Remove(e).(*item)
+	i := e.Value.(*item)
+	s := m.shelf(i.known)
+	s.recent.Remove(e)
+	s.size -= i.known.cost()
 	delete(m.items, i.domain)
-	m.size -= i.known.cost()
 }
 
 // lastUse is when a delivery last asked for a domain; ok is false when it is not in memory.
@@ -112,9 +129,11 @@ func (m *memory) lastUse(domain string) (used time.Time, ok bool) {
 func (m *memory) which(ok func(*item) bool) (domains []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for e := m.recent.Front(); e != nil; e = e.Next() {
-		if i := e.Value.(*item); ok(i) {
-			domains = append(domains, i.domain)
+	for _, s := range []*shelf{&m.policies, &m.others} {
+		for e := s.recent.Front(); e != nil; e = e.Next() {
+			if i := e.Value.(*item); ok(i) {
+				domains = append(domains, i.domain)
+			}
 		}
 	}
 	return domains

@@ -1,6 +1,7 @@
 package mtasts_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -128,21 +129,48 @@ func TestThePolicyFile(t *testing.T) {
 			}
 		})
 	}
-	if p, err := mtasts.ParsePolicy([]byte(full + "a: " + strings.Repeat("b", mtasts.MaxPolicySize-len(full)-3))); err != nil || len(p.Lines) != 5 {
+	if p, err := mtasts.ParsePolicy([]byte(full + "a: " + strings.Repeat("b", mtasts.MaxPolicySize-len(full)-3))); err != nil || len(p.Lines) != 4 {
 		t.Errorf("64 KiB: got %v", err)
 	}
 }
 
-func TestThePolicyKeepsItsLinesForReports(t *testing.T) {
-	p, err := mtasts.ParsePolicy([]byte("version: STSv1\r\nmode: testing\r\nmode: none\r\n\r\nmx:  A.example.\r\nx: y\r\nmax_age: 1"))
+// What is kept of a policy, and told in reports, is what it says and nothing else.
+func TestTheLinesOfAPolicyAreCanonical(t *testing.T) {
+	p, err := mtasts.ParsePolicy([]byte("version: STSv1\r\nmode: testing\r\nmode: none\r\n\r\nmx:  A.example.\r\nx: y\r\nmx: *.b.example\nmx: a.example\nmax_age: 9999999999"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(p.Lines, "|"); got != "version: STSv1|mode: testing|mode: none|mx:  A.example.|x: y|max_age: 1" {
+	if got := strings.Join(p.Lines, "|"); got != "version: STSv1|mode: testing|mx: a.example|mx: *.b.example|max_age: 31557600" {
 		t.Errorf("got %q", got)
 	}
-	if len(p.MX) != 1 || p.MX[0] != "a.example" {
-		t.Errorf("got %q", p.MX)
+}
+
+func TestAPolicyWithTooManyHostsIsNone(t *testing.T) {
+	hosts := func(mode string, n int) string {
+		text := head + "mode: " + mode + "\n"
+		for i := range n {
+			text += fmt.Sprintf("mx: mx%04d.mail.example.com\n", i) + strings.Repeat("mx: same.example.com\n", 5)
+		}
+		return text + tail
+	}
+	for _, tt := range []struct {
+		mode   string
+		hosts  int
+		kept   int
+		reason string
+	}{
+		{"enforce", 140, 141, ""}, {"testing", 140, 141, ""},
+		{"enforce", 150, 0, "names too many MX hosts"}, {"testing", 150, 0, "names too many MX hosts"},
+		{"none", 150, 0, ""}, // what it takes back, it takes back
+	} {
+		p, err := mtasts.ParsePolicy([]byte(hosts(tt.mode, tt.hosts)))
+		if tt.reason != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.reason) {
+				t.Errorf("%s with %d hosts: %v, %v", tt.mode, tt.hosts, p, err)
+			}
+		} else if err != nil || len(p.MX) != tt.kept {
+			t.Errorf("%s with %d hosts: %v, %v", tt.mode, tt.hosts, p, err)
+		}
 	}
 }
 

@@ -12,6 +12,10 @@ import (
 const (
 	// MaxPolicySize is how many octets of a policy are read (RFC 8461, 3.3).
 	MaxPolicySize = 64 << 10
+	// MaxKeptSize is how many octets a policy may have once all is left out that says nothing: some
+	// hundred MX hosts. One that is larger counts as none. RFC 8461 bounds neither the number of hosts nor what a
+	// sender must keep for up to a year for whoever asks it to.
+	MaxKeptSize = 4 << 10
 	// MaxMaxAge is the longest that a policy stands: a year of 365.25 days
 	// (RFC 8461, 3.2). A longer max_age means this one.
 	MaxMaxAge = 31557600 * time.Second
@@ -54,7 +58,7 @@ type Policy struct {
 	Mode   Mode
 	MaxAge time.Duration // from the fetch; 0 to MaxMaxAge
 	MX     []string      // patterns in small letters, without a final dot
-	Lines  []string      // the policy as it was read, for reports (RFC 8460, 4.2)
+	Lines  []string      // the policy in its canonical form, for reports too (RFC 8460, 4.2)
 }
 
 // ParsePolicy reads a policy file (RFC 8461, 3.2). What it refuses is no
@@ -93,7 +97,6 @@ func (d *draft) line(line string) error {
 	if key, value = trim(key), trim(value); !ok || key == "" {
 		return fmt.Errorf("%s is not key: value", quote(line))
 	}
-	d.Lines = append(d.Lines, line)
 	if key != "mx" {
 		// RFC 8461, 3.2: of a field that is there twice, the first counts.
 		if d.seen[key] {
@@ -140,8 +143,42 @@ func (d *draft) finish() (*Policy, error) {
 		return nil, errors.New("the policy has no mx, which only mode none may leave out")
 	}
 	p := d.Policy
+	p.MX = unique(p.MX)
+	if n := len(p.text("\n")); n > MaxKeptSize && p.Mode == None {
+		p.MX = nil // of no meaning, and taking a promise back must not fail
+	} else if n > MaxKeptSize {
+		return nil, fmt.Errorf("the policy names too many MX hosts: it has %d octets without what says nothing, and may have %d", n, MaxKeptSize)
+	}
+	p.Lines = p.lines()
+	for i := range p.MX { // nothing holds on to the text that they were cut from
+		p.MX[i] = strings.TrimPrefix(p.Lines[2+i], "mx: ")
+	}
 	return &p, nil
 }
+
+// unique returns each pattern once, in their order.
+func unique(patterns []string) (all []string) {
+	seen := make(map[string]bool, len(patterns))
+	for _, p := range patterns {
+		if !seen[p] {
+			seen[p] = true
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// lines is the policy in its canonical form.
+func (p *Policy) lines() []string {
+	lines := []string{"version: " + policyVersion, "mode: " + p.Mode.String()}
+	for _, mx := range p.MX {
+		lines = append(lines, "mx: "+mx)
+	}
+	return append(lines, "max_age: "+strconv.FormatInt(int64(p.MaxAge/time.Second), 10))
+}
+
+// text is the canonical form as a file.
+func (p *Policy) text(lineEnd string) string { return strings.Join(p.lines(), lineEnd) + lineEnd }
 
 // parseMaxAge is RFC 8461, 3.2: 1 to 10 digits, and at most a year. Erratum 7282, which
 // would allow 8 digits only, was not accepted; with 10, larger ones are capped.

@@ -12,6 +12,8 @@ const (
 	cacheLook = time.Hour   // and in the cache
 	// forgetAfter is how long a policy is refreshed although no mail asks for it.
 	forgetAfter = 180 * day
+	// agesFrom is the youngest that a policy wants refreshing for its own sake, see ages.
+	agesFrom = day / 2
 )
 
 // Run keeps what is known up to date until ctx is done: policies that mail has asked for in the
@@ -89,6 +91,9 @@ func (l *Lookup) waitBackground(ctx context.Context, domain string) bool {
 // agingInCache lists the domains whose policies are in the cache alone and want refreshing.
 func (l *Lookup) agingInCache(now time.Time) (domains []string) {
 	err := l.cache.Each(func(domain string, e Entry) {
+		if age := now.Sub(e.Fetched); age >= 0 && age < agesFrom {
+			return // most of them, without a look at the policy
+		}
 		name, ok := canonical(domain)
 		_, inMemory := l.memory.lastUse(domain)
 		if !ok || name != domain || inMemory {
