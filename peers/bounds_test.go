@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postern/store"
 )
 
 // stranger is the i-th of many addresses.
@@ -99,4 +101,32 @@ func BenchmarkHandshakes(b *testing.B) {
 // Succeeded is Secured for tests in which only forward secrecy matters.
 func (h *Handshakes) Succeeded(address netip.Addr, hello string, forwardSecret bool) {
 	h.Secured(address, hello, Facts{ForwardSecret: forwardSecret})
+}
+
+// Who has mail sent to very many domains of his own makes the memory forget none that is remembered.
+func TestStrangersCannotPushOutWhoIsRemembered(t *testing.T) {
+	c := begin(t)
+	c.store = store.NewBoundedMemory(c.clock.now, store.Bounds{Quotas: []store.Quota{{Prefix: "domain/", MaxBytes: 40_000}}})
+	c.Outbound = nil
+	c.restart()
+	c.becomesRemembered(mx1)
+	c.restart()
+	c.passes(25 * day)
+	for range 3 { // until they are remembered, too
+		for i := range 300 {
+			c.Secured(fmt.Sprintf("d%d.evil.org", i), mx1, valid)
+		}
+		c.passes(day)
+	}
+	c.restart()
+	c.remembers(mx1, true, false)
+	forgotten := 0
+	for i := range 300 {
+		if r := c.Remembered(fmt.Sprintf("d%d.evil.org", i), mx1); !r.Host {
+			forgotten++
+		}
+	}
+	if forgotten < 100 {
+		t.Errorf("there was room for all but %d", forgotten)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -139,7 +140,7 @@ func readMemory(cfg *config.Config) (m *peers.Memory, kept store.Store, where st
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return emptyMemory(), nil, path + ", which does not exist", nil
 	}
-	s, err := store.OpenBolt(store.BoltOptions{Path: path})
+	s, err := store.OpenBolt(store.BoltOptions{Path: path, Bounds: stateBounds(slog.New(slog.DiscardHandler))})
 	if err != nil {
 		return nil, nil, path, err
 	}

@@ -34,7 +34,7 @@ func (c policyCache) Put(domain string, e mtasts.Entry, expires time.Time) error
 	if err != nil {
 		return fmt.Errorf("policy of %s: %w", domain, err)
 	}
-	return c.Write(store.Change{Key: policyPrefix + domain, Value: text, Expires: expires})
+	return c.Write(store.Change{Key: policyPrefix + domain, Value: text, Expires: expires, Pinned: e.Protects()})
 }
 
 // Each implements mtasts.Cache. What cannot be read is left out: it is fetched anew

@@ -17,10 +17,11 @@ import (
 // all the same, because what it held must not be lost without a word, and so is
 // whatever keeps a place from being used that was named.
 func openState(c config.State, log *slog.Logger) (store.Store, error) {
+	bounds := stateBounds(log)
 	if c.Kind == "memory" {
-		return store.NewMemory(time.Now), nil
+		return store.NewBoundedMemory(time.Now, bounds), nil
 	}
-	s, err := openBolt(c.Path)
+	s, err := openBolt(c.Path, bounds)
 	if err == nil {
 		return s, nil
 	}
@@ -29,19 +30,19 @@ func openState(c config.State, log *slog.Logger) (store.Store, error) {
 	}
 	log.Warn("what is remembered of other mail systems is kept in memory alone, and forgotten at a restart", "error", err,
 		"hint", `write state "bolt" { path = "…" } with a place that postern may write to, or state "memory" {} if that is meant`)
-	return store.NewMemory(time.Now), nil
+	return store.NewBoundedMemory(time.Now, bounds), nil
 }
 
 const stateHint = `The file is the path of the state "bolt" block, by default in the folder that systemd gives (StateDirectory=postern), else /var/lib/postern. ` +
 	`With state "memory" {} nothing is kept over a restart.`
 
 // openBolt makes the folder of the file, for its owner alone, if there is none.
-func openBolt(path string) (store.Store, error) {
+func openBolt(path string, bounds store.Bounds) (store.Store, error) {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	s, err := store.OpenBolt(store.BoltOptions{Path: path})
+	s, err := store.OpenBolt(store.BoltOptions{Path: path, Bounds: bounds})
 	if err != nil {
 		return nil, err // not s: a nil *store.Bolt in an interface is not nil
 	}

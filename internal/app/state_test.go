@@ -177,7 +177,7 @@ func TestAStartThatFailsLetsGoOfTheState(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `outbound "egress": cannot listen`) {
 		t.Fatalf("it starts where it cannot listen: %v", err)
 	}
-	s, err := openBolt(filepath.Join(w.dir, "state", "state.db"))
+	s, err := openBolt(filepath.Join(w.dir, "state", "state.db"), store.Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}

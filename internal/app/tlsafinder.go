@@ -99,7 +99,7 @@ func (t *tlsaFinder) note(keys ...string) {
 			continue
 		}
 		if age := t.noted(key); age < 0 || age >= tlsaAgain {
-			changes = append(changes, store.Change{Key: key, Value: []byte(now.Format(time.RFC3339)), Expires: now.Add(tlsaFor)})
+			changes = append(changes, store.Change{Key: key, Value: []byte(now.Format(time.RFC3339)), Expires: now.Add(tlsaFor), Pinned: true})
 		}
 	}
 	if len(changes) == 0 {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -164,7 +165,7 @@ func seenBy(ctx context.Context, cfg *config.Config) (note admin.Seen, why notSe
 	if _, err := os.Stat(cfg.State.Path); err != nil {
 		return nil, notSeen("nothing remembers them: " + cfg.State.Path + " is made when postern first runs"), done, nil
 	}
-	s, err := store.OpenBolt(store.BoltOptions{Path: cfg.State.Path})
+	s, err := store.OpenBolt(store.BoltOptions{Path: cfg.State.Path, Bounds: stateBounds(slog.New(slog.DiscardHandler))})
 	if errors.Is(err, store.ErrInUse) {
 		return nil, "nothing remembers them: the postern that runs has the state, and no admin { socket }", done, nil
 	}
