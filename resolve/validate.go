@@ -15,6 +15,22 @@ type checker func(ctx context.Context, m *dns.Msg, a *answer) error
 // born is a time before which no clock stands that is right (STANDARDS 118).
 var born = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
+// ClockDoubt is why nothing can be validated by the clock of this machine; "" where that does not
+// stand in the way.
+func (r *Resolver) ClockDoubt() string {
+	if r.mode != Validate {
+		return ""
+	}
+	return doubtClock(r.cache.now())
+}
+
+func doubtClock(now time.Time) string {
+	if !now.Before(born) {
+		return ""
+	}
+	return "nothing can be validated: the clock says " + now.UTC().Format(time.DateTime)
+}
+
 // check returns what is done with the answers to q.
 func (r *Resolver) check(q question, spent *effort) checker {
 	switch q.mode {
@@ -40,8 +56,7 @@ func trustAD(_ context.Context, m *dns.Msg, a *answer) error {
 // judge says how far an answer can be trusted: each CNAME on the way in its own
 // zone, and what is at the end.
 func (v *validator) judge(ctx context.Context, m *dns.Msg, a *answer) error {
-	if a.since.Before(born) {
-		a.why = "nothing can be validated: the clock says " + a.since.UTC().Format(time.DateTime)
+	if a.why = doubtClock(a.since); a.why != "" {
 		return nil
 	}
 	fold(m)

@@ -75,6 +75,46 @@ func TestAClockBeforePosternWasMadeHoldsUpKnownDANEDestinationsAlone(t *testing.
 	wantWords(t, "explain", text, "nobody can tell whether the address of mx.plain.com is signed: nothing can be validated: the clock says 2025-11-23 12:00:00")
 }
 
+// STANDARDS 118: it is said, and what the operator has written counts, however well the resolver answers.
+func TestAClockBeforePosternWasMadeIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.twoDestinations(t, time.Now(), nil)
+	p := w.begin(t, inMemory+strings.Replace(w.admin(), "{", "{\n  listen = \"127.0.0.1:0\"", 1)+w.resolverWith("")+w.outbound("destination \"example.com\" {\n level = \"dane\"\n}"))
+	p.log.await(t, "signatures through")
+	page := "http://" + p.admin.page.Addr().String()
+	p.refit(t, resolve.Options{Now: func() time.Time { return time.Date(2025, 11, 23, 12, 0, 0, 0, time.UTC) }})
+	p.log.await(t, "level=ERROR", "DNSSEC: nothing can be validated: the clock says 2025-11-23 12:00:00", "set the clock")
+	if status, text := get(t, page+"/readyz"); status != 503 || !strings.Contains(text, "clock: nothing can be validated: the clock says 2025-11-23 12:00:00") {
+		t.Errorf("/readyz: %d %s", status, text)
+	}
+	_, text := get(t, page+"/metrics")
+	wantWords(t, "/metrics", text, "postern_dnssec_validates 0")
+	w.wantReply(t, p, "level dane is written", "example.com", "451 4.7.5 mx.DOMAIN: level dane: nobody can tell whether the address of mx.DOMAIN is signed: nothing can be validated: the clock says 2025-11-23 12:00:00")
+	w.wantReply(t, p, "level auto", "plain.com", "")
+	p.plan.names.trial.try(t.Context())
+	if !p.plan.names.trial.known(untested) {
+		t.Error("a resolver is judged by a clock that is wrong")
+	}
+	if text := p.log.String(); strings.Count(text, "set the clock") != 1 || strings.Contains(text, "DNSSEC is not available") {
+		t.Errorf("said more than once, or more:\n%s", text)
+	}
+	p.refit(t, resolve.Options{})
+	if status, text := get(t, page+"/readyz"); status != 200 {
+		t.Errorf("/readyz with the right clock: %d %s", status, text)
+	}
+	w.wantReply(t, p, "the right clock", "example.com", "")
+}
+
+// A resolver that is found not to know DNSSEC is no wrong clock: level dane without any is may (SEM 27).
+func TestLevelDANEIsMayWhereDNSSECIsNotAvailable(t *testing.T) {
+	w := newWorld(t)
+	w.signed(t, "")
+	w.dns = bare(t)
+	p := w.begin(t, inMemory+w.resolverWith("")+w.outbound("destination \"example.com\" {\n level = \"dane\"\n}"))
+	p.log.await(t, "DNSSEC is not available")
+	mail(t, p.at(t, "egress"), "example.com")
+}
+
 // SEM 27: a destination that was verified by DANE is not to be had through another host.
 func TestForgedMXRecordsDoNotLeadAwayFromDANEWhereThereIsNoDNSSEC(t *testing.T) {
 	w := newWorld(t)

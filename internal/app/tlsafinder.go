@@ -47,24 +47,33 @@ func newTLSAFinder(names tlsaNames, memory store.Store, log *slog.Logger) *tlsaF
 // Find implements policy.DANE.
 func (t *tlsaFinder) Find(ctx context.Context, mx dane.MXInfo) (dane.Finding, error) {
 	f, err := t.lookup.Find(ctx, mx)
-	if err != nil || t.memory == nil {
-		return f, err
+	if err == nil && t.memory != nil {
+		err = t.recall(ctx, mx, f)
 	}
+	if err != nil {
+		return dane.Finding{}, err
+	}
+	if f.Unproved != "" && t.names.trial.known(unavailable) { // SEM 27: that is believed
+		f.Unproved = ""
+	}
+	return f, nil
+}
+
+// recall notes who has TLSA records. An error says that somebody had them, and cannot be asked now.
+func (t *tlsaFinder) recall(ctx context.Context, mx dane.MXInfo, f dane.Finding) error {
 	host, domain := tlsaKey+net.JoinHostPort(mx.Host, strconv.Itoa(int(mx.Port))), tlsaKey+mx.Domain
 	switch {
+	case f.Status == dane.Usable && mx.MXSecure:
+		t.note(host, domain)
 	case f.Status == dane.Usable:
-		if mx.MXSecure {
-			t.note(host, domain)
-		} else {
-			t.note(host)
-		}
+		t.note(host)
 	case f.Status == dane.NotApplicable && (t.noted(host) < tlsaFor || t.noted(domain) < tlsaFor): // who forges MX records names a host without
 		if why := t.unproved(ctx, f); why != "" {
-			return dane.Finding{}, &dane.LookupError{Name: dane.Owner(mx.Host, mx.Port), Type: "TLSA",
+			return &dane.LookupError{Name: dane.Owner(mx.Host, mx.Port), Type: "TLSA",
 				Err: fmt.Errorf("%s or %s had some in the last 30 days, and nobody can tell now: %s", mx.Host, mx.Domain, why)}
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // unproved is why it is not known that DANE does not apply any more; "" where it is. A server that is

@@ -54,6 +54,7 @@ type outcome struct {
 	proven   bool   // what is signed comes with its signatures, and with the proofs for what is not
 	stripped bool   // answers came without the signatures that belong to them
 	why      string // of what was not as it should be
+	clock    string // why nothing can be validated by it; "": it will do
 }
 
 // run tries at once and then every hour, until ctx ends.
@@ -159,6 +160,7 @@ func (t *trial) ask(ctx context.Context) (o outcome) {
 		}
 	}
 	o.proven, o.stripped, o.why = result.OK, result.Stripped, strings.Join(all, "; ")
+	o.clock = t.lookup.checked.ClockDoubt()
 	return o
 }
 
@@ -178,9 +180,13 @@ func (t *trial) conclude(servers string, learn func()) {
 	if t.servers != servers { // what was known is about others
 		t.servers, t.last, t.tested, t.answering, t.found = servers, outcome{}, time.Time{}, false, untested
 	}
-	before := t.found
+	before, clock := t.found, t.last.clock
 	learn()
-	if t.found = t.judge(expected); t.found != before && t.found != untested {
+	t.found = t.judge(expected)
+	switch mended := clock != "" && t.last.clock == ""; {
+	case t.last.clock != "" && clock == "":
+		t.tellClock()
+	case t.found != untested && (t.found != before || mended):
 		t.tell()
 	}
 }
@@ -193,6 +199,8 @@ func (t *trial) judge(expected bool) verdict {
 	switch {
 	case t.tested.IsZero():
 		return untested
+	case t.last.clock != "": // STANDARDS 118: it says nothing of the servers
+		return t.found
 	case t.last.proven:
 		return validates
 	case !t.last.stripped && !t.answering: // they cannot be reached now, which does not change what they are
@@ -259,14 +267,31 @@ func (t *trial) tell() {
 		t.log.Error("the resolver holds DNSSEC signatures back, and should not: mail waits whose DNS cannot be proved", append(attrs,
 			"hint", "somebody may be in between; ask another resolver (servers), or write dnssec = \"off\" to do without DANE")...)
 	}
+	t.observe(t.found == validates)
+}
+
+// tellClock says that nothing can be validated for now. t.mu is held.
+func (t *trial) tellClock() {
+	t.log.Error("DNSSEC: "+t.last.clock+": mail waits for destinations that are known to have TLSA records or must have them, and goes to others as without DNSSEC",
+		"hint", "set the clock; whoever can set it wrong, by forged NTP for example, takes DANE away from destinations never seen before")
+	t.observe(false)
+}
+
+func (t *trial) observe(validates bool) {
 	if o, ok := t.observer.(interface{ DNSSEC(validates bool) }); ok {
-		o.DNSSEC(t.found == validates)
+		o.DNSSEC(validates)
 	}
 }
 
 // doubt is why mail cannot be taken as it should, or "".
 func (t *trial) doubt() string {
-	if t == nil || !t.known(withheld) {
+	if t == nil {
+		return ""
+	}
+	if clock := t.lookup.checked.ClockDoubt(); clock != "" {
+		return "clock: " + clock + ", so that mail waits for known DANE destinations"
+	}
+	if !t.known(withheld) {
 		return ""
 	}
 	return "resolver: DNSSEC signatures are held back, so that mail waits whose DNS cannot be proved"
