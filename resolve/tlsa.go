@@ -3,6 +3,7 @@ package resolve
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/miekg/dns"
@@ -29,13 +30,17 @@ type TLSAAnswer struct {
 
 // TLSA returns the TLSA records of a name such as "_25._tcp.mx.example.com".
 // That there are none is an answer; it keeps nobody from going on without DANE
-// only where it is Secure or Insecure (STANDARDS 71, 72).
+// only where it is Secure or Insecure (STANDARDS 71, 72). A set of 128 records or more
+// is none that can be used: only so many are kept.
 //
 // It returns a [PermanentError] with [ErrBadName], or a [TemporaryError].
 func (r *Resolver) TLSA(ctx context.Context, owner string) (TLSAAnswer, error) {
 	a, err := r.named(ctx, owner, dns.TypeTLSA)
 	if err != nil {
 		return TLSAAnswer{}, err
+	}
+	if len(a.records) >= maxRecords { // some may have been left out, and the one that matches among them
+		return TLSAAnswer{}, a.temporary(fmt.Sprintf("too many TLSA records (%d or more)", maxRecords))
 	}
 	answer := TLSAAnswer{Owner: a.canonical(), Security: a.security, Why: a.why, Expires: a.expires, TTL: a.ttl}
 	if answer.TTL == 0 {
