@@ -3,6 +3,7 @@ package resolve
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,6 +30,17 @@ func IANA() Anchors {
 		panic(err)
 	}
 	return a
+}
+
+// WithRoot adds the keys of the public root where there are none of any root: who writes down
+// the keys of zones of his own does not mean to give up what all others have signed.
+func (a Anchors) WithRoot() Anchors {
+	if len(a.zones[""]) > 0 {
+		return a
+	}
+	zones := maps.Clone(a.zones)
+	zones[""] = IANA().zones[""]
+	return Anchors{zones: zones}
 }
 
 // ParseAnchors reads DS and DNSKEY records in the format of zone files, such as

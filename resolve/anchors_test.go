@@ -61,6 +61,32 @@ func TestWhatHasNoAnchorIsInsecure(t *testing.T) {
 	}
 }
 
+// Who writes down the key of a zone of his own keeps what all others have signed.
+func TestTheKeysOfZonesOfOnesOwnStandBesideThoseOfTheRoot(t *testing.T) {
+	own := newSigner(t, "corp").key.ToDS(dns.SHA256)
+	a, err := ParseAnchors(own.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := a.WithRoot()
+	if len(with.zones["corp"]) != 1 || len(with.zones[""]) != len(IANA().zones[""]) || !with.isPublic() || len(a.zones) != 1 {
+		t.Errorf("%v, of %v", with, a)
+	}
+	root := Anchors{zones: map[string][]*dns.DS{"": {newSigner(t, "").key.ToDS(dns.SHA256)}}}
+	if got := root.WithRoot(); len(got.zones[""]) != 1 || got.isPublic() {
+		t.Errorf("a root of one's own has become %v", got)
+	}
+	r, err := NewWith(Options{Servers: []string{"127.0.0.1"}, DNSSEC: Validate, Anchors: with})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, exempt := range map[string]bool{"mail.corp": false, "corp": false, "mail.lan": true, "com": true, "example.com": false} {
+		if why := r.exempt(name); (why != "") != exempt {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}
+
 // STANDARDS 94: a root with another key is not the one of the anchor, though all
 // else is right.
 func TestAnotherRootIsBogus(t *testing.T) {

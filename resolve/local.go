@@ -16,7 +16,7 @@ func (r *Resolver) exempt(name string) string {
 			return "declared to be unsigned: " + shown(zone)
 		}
 	}
-	if r.public && isLocal(name) {
+	if zone, anchored := r.anchors.above(name); r.public && isLocal(name) && (!anchored || zone == "") {
 		return "the public DNS cannot have " + shown(name)
 	}
 	return ""

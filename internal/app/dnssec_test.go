@@ -369,6 +369,15 @@ func TestCheckReadsTheTrustAnchors(t *testing.T) {
 	}
 }
 
+func TestTrustAnchorsOfOneZoneLeaveTheRootsKeys(t *testing.T) {
+	w := newWorld(t)
+	w.signed(t, "") // by another root
+	n := testTrial(t, w.dns, strings.Replace(dnssecRoot, ".", "corp.example.", 1))
+	if a, err := n.checked.MX(t.Context(), "example.com"); !isTemporary(err) || !strings.Contains(err.Error(), "bogus") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 func TestOnlyOutboundsWantDNSSEC(t *testing.T) {
 	out := func(level string, to ...string) (o config.Outbound) {
 		o.Level = level

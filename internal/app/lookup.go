@@ -82,7 +82,7 @@ func (f *lookupOf) readAnchors() (a resolve.Anchors, err error) {
 	if a, err = resolve.ParseAnchors(string(f.anchors)); err != nil {
 		return a, problem(hint, "%s: %w", f.cfg.TrustAnchors, err)
 	}
-	return a, nil
+	return a.WithRoot(), nil
 }
 
 func (f lookupOf) same(other lookupOf) bool {
