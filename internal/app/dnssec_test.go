@@ -240,6 +240,17 @@ func TestAResolverThatCannotBeReachedIsNotJudged(t *testing.T) {
 	}
 }
 
+func TestATrialNamesACauseOnce(t *testing.T) {
+	w := newWorld(t)
+	w.signed(t, "")
+	w.dns.Break("", "DNSKEY", dnstest.ServFail)
+	n := testTrial(t, w.dns, w.dns.Anchors)
+	n.trial.try(t.Context())
+	if got, want := n.trial.last.why, ". is indeterminate: SERVFAIL from "+w.dns.Address+" for DNSKEY .; ietf.org likewise; google.com likewise"; got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
 // SEM 27: a network of its own has no way to the root.
 func TestWhereTheRootCannotBeReachedMailGoesAsWithoutDNSSEC(t *testing.T) {
 	for written, code := range map[string]int{"": 250, `dnssec = "validate"`: 451} {

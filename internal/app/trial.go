@@ -154,9 +154,15 @@ func (t *trial) try(ctx context.Context) {
 func (t *trial) ask(ctx context.Context) (o outcome) {
 	result := t.lookup.checked.SelfTest(ctx)
 	var all []string
+	said := ""
 	for _, f := range result.Findings {
-		if f.Security != f.Want {
-			all = append(all, f.Name+" is "+f.Security.String()+": "+f.Why)
+		text := f.Security.String() + ": " + f.Why
+		switch {
+		case f.Security == f.Want:
+		case text == said: // mostly it is one cause for all
+			all = append(all, f.Name+" likewise")
+		default:
+			all, said = append(all, f.Name+" is "+text), text
 		}
 	}
 	o.proven, o.stripped, o.why = result.OK, result.Stripped, strings.Join(all, "; ")
