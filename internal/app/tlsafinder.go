@@ -53,9 +53,7 @@ func (t *tlsaFinder) Find(ctx context.Context, mx dane.MXInfo) (dane.Finding, er
 	if err != nil {
 		return dane.Finding{}, err
 	}
-	if f.Unproved != "" && t.names.trial.known(unavailable) { // SEM 27: that is believed
-		f.Unproved = ""
-	}
+	f.NoDNSSEC = f.Unproved != "" && t.names.trial.known(unavailable) // SEM 27: that is believed
 	return f, nil
 }
 

@@ -99,6 +99,9 @@ type Finding struct {
 	// Unproved is why nobody could tell whether DANE applies; "" where it does, or is proved not to. NotApplicable follows
 	// from both (RFC 7672, 2.1.1), for a caller who does not know better.
 	Unproved string
+	// NoDNSSEC is a caller's to set: there is none at all here, and it is believed that there is none. Then
+	// Unproved is no reason for mail to wait.
+	NoDNSSEC bool
 	Expires  time.Time
 }
 

@@ -100,7 +100,7 @@ func (e *Engine) byTLSA(ctx context.Context, in MXInput, d *Decision) {
 			d.Counted.Failure = failedTLSA
 		}
 		d.Err = errors.New("level dane-only: " + found.Why)
-	case found.Status == dane.NotApplicable && found.Unproved != "": // a wrong clock, say: STANDARDS 118
+	case found.Status == dane.NotApplicable && found.Unproved != "" && !found.NoDNSSEC: // a wrong clock, say: STANDARDS 118
 		d.Counted.TLSAUnknown, d.Counted.Failure = true, failedLookup
 		d.Err = errors.New("level dane: " + found.Why)
 	case found.Status == dane.Unusable:
