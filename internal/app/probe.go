@@ -154,14 +154,13 @@ func (o ProbeOptions) run(ctx context.Context, p *prober, targets []probe.Target
 	for _, ch := range reports {
 		r, ok := <-ch
 		if good = good && ok && r.Good(); ok && err == nil {
-			bar.clear()
-			if err = w.report(r); err != nil {
+			if err = bar.aside(func() error { return w.report(r) }); err != nil {
 				cancel() // nobody reads on
 			}
 		}
 	}
 	all.Wait()
-	bar.clear()
+	bar.end()
 	if wrong := w.end(); err == nil {
 		err = wrong
 	}

@@ -208,6 +208,18 @@ func TestTheBarFitsTheTerminal(t *testing.T) {
 	}
 }
 
+func TestTheBarComesBackBehindWhatIsWritten(t *testing.T) {
+	var out bytes.Buffer
+	b := &bar{out: &out, all: 2, columns: func() int { return 80 }}
+	b.done("a.example")
+	out.Reset()
+	must(b.aside(func() error { _, err := out.WriteString("report\n"); return err }))
+	const gone = "\r\x1b[K"
+	if want := gone + "report\n" + gone + "[##########----------] 1/2 a.example"; out.String() != want {
+		t.Errorf("%q, want %q", &out, want)
+	}
+}
+
 func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 	if got := palette(true).grade(probe.Insufficient, "bad"); got != "\x1b[31mbad\x1b[0m" {
 		t.Errorf("%q", got)
