@@ -48,7 +48,7 @@ func newExplain() *cobra.Command {
 		Use:   "explain DOMAIN",
 		Short: "Explain where mail for a domain would go, and how safely",
 		Long: "Explain what would be done with mail for a domain, or for the domain of an address: the servers that it would go to, the TLS that each must do, " +
-			"who asks for that, and what happens otherwise. Nothing is connected to but the DNS.\n\n" +
+			"who asks for that, and what happens otherwise. No mail server is connected to: only the DNS is asked, and an MTA-STS policy fetched where that is due.\n\n" +
 			"A postern that runs is asked through its admin socket: it knows best. Without one, the configuration and the state are read. " +
 			"The exit code is 0 when mail could go out, 1 when it could not, and 2 when what was asked about is no domain.",
 		Args: cobra.ExactArgs(1),
