@@ -44,13 +44,15 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		"dns-records --check --offline x.test": exitUsage,
 		"dns-records --max-age year":           exitUsage,
 
-		"probe":                 exitUsage,
-		"probe mx:smtp":         exitUsage,
-		"probe a --json --csv":  exitUsage,
-		"probe a --parallel 0":  exitUsage,
-		"probe --file /no/file": exitWanting,
-		"probe 127.0.0.1:1":     exitWanting,
-		"probe a --config /no":  exitWanting,
+		"probe":                    exitUsage,
+		"probe mx:smtp":            exitUsage,
+		"probe a --json --csv":     exitUsage,
+		"probe a --parallel 0":     exitUsage,
+		"probe a --time-limit -1s": exitUsage,
+		"probe a --time-limit 0s":  exitUsage,
+		"probe --file /no/file":    exitWanting,
+		"probe 127.0.0.1:1":        exitWanting,
+		"probe a --config /no":     exitWanting,
 	} {
 		var out, err bytes.Buffer
 		if got := run(strings.Fields(line), &out, &err); got != want {

@@ -36,6 +36,9 @@ func newProbe() *cobra.Command {
 		if o.Parallel < 1 || o.Parallel > 256 {
 			return errors.New("--parallel: write a number from 1 to 256")
 		}
+		if cmd.Flags().Changed("time-limit") && o.Limit <= 0 {
+			return errors.New("--time-limit: write how long, such as 3m")
+		}
 		o.Targets, o.Config, o.JSON = args, *file, *asJSON
 		o.In, o.Out, o.Log = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 		err := app.Probe(cmd.Context(), o)
