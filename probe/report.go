@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -136,8 +137,24 @@ func (r *Report) finish(now time.Time) {
 	rank := func(g Grade) int {
 		return [...]int{Unknown: 3, Note: 2, Good: 0, Sufficient: 1, PhaseOut: 4, Insufficient: 5}[g]
 	}
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return rank(b.Grade) - rank(a.Grade) })
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(rank(b.Grade)-rank(a.Grade), cmp.Compare(urgency(a.Check), urgency(b.Check)))
+	})
 	r.Seconds = now.Sub(r.Began).Round(time.Millisecond).Seconds()
+}
+
+// urgency orders what is equally bad: first what keeps mail from coming, then what leaves it in clear or
+// open to whoever interferes, then the rest.
+func urgency(c Check) int {
+	switch c {
+	case CheckConnect, CheckMX, CheckDANE:
+		return 0
+	case CheckSTARTTLS, CheckInjection:
+		return 1
+	case CheckMTASTS, CheckCertificate, CheckTLSA:
+		return 2
+	}
+	return 3
 }
 
 // Good says whether nothing is wanting, and nothing remained unknown.

@@ -46,6 +46,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitGood
 	case errors.As(err, &f):
 		app.Report(stderr, f.error)
+		if wrong := (*app.UsageError)(nil); errors.As(err, &wrong) {
+			return exitUsage
+		}
 		return exitWanting
 	case errors.Is(err, errNoCommand):
 		return exitUsage

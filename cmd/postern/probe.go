@@ -41,11 +41,7 @@ func newProbe() *cobra.Command {
 		}
 		o.Targets, o.Config, o.JSON = args, *file, *asJSON
 		o.In, o.Out, o.Log = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-		err := app.Probe(cmd.Context(), o)
-		if wrong := (*app.UsageError)(nil); errors.As(err, &wrong) {
-			return wrong
-		}
-		return work(func(*cobra.Command) error { return err })(cmd, args)
+		return work(func(cmd *cobra.Command) error { return app.Probe(cmd.Context(), o) })(cmd, args)
 	}
 	return cmd
 }

@@ -78,7 +78,7 @@ func (d *draft) policy() error {
 	}
 	var err error
 	if d.Policy, err = mtasts.PolicyFile(mode, hosts, age); err != nil {
-		return problem("See --mode, --max-age and --name.", "%w", err)
+		return misuse("See --mode, --max-age and --name.", "%w", err)
 	}
 	record, err := mtasts.Record(mtasts.ID(d.Policy))
 	if err != nil {

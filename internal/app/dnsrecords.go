@@ -201,10 +201,10 @@ func (o DNSRecordsOptions) asked(hostname string) (DNSRecordsOptions, error) {
 		return o, err
 	}
 	if o.Policy && len(o.Domains) > 1 {
-		return o, problem("Each domain serves its own.", "--policy is for one domain")
+		return o, misuse("Each domain serves its own.", "--policy is for one domain")
 	}
 	if _, known := modesByName[o.Mode]; !known && o.Mode != "" {
-		return o, problem("Give testing, enforce or none.", "--mode %s", o.Mode)
+		return o, misuse("Give testing, enforce or none.", "--mode %s", o.Mode)
 	}
 	for i, to := range o.Reports {
 		if o.Reports[i], err = reportURI(to); err != nil {
@@ -233,7 +233,7 @@ func reportURI(to string) (string, error) {
 	address, mail := strings.CutPrefix(to, "mailto:")
 	_, web := strings.CutPrefix(to, "https://")
 	if mail && !strings.Contains(address, "@") || !mail && !web || strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(",!;\"\\", r) }) {
-		return "", problem("Give a mail address, mailto:… or https://…, with other signs percent-encoded.", "--rua %q is no place for reports", to)
+		return "", misuse("Give a mail address, mailto:… or https://…, with other signs percent-encoded.", "--rua %q is no place for reports", to)
 	}
 	return to, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ func Explain(ctx context.Context, o ExplainOptions) error {
 	if err != nil {
 		return err
 	}
+	if named := outboundNames(cfg); o.Outbound != "" && len(named) > 0 && !slices.Contains(named, o.Outbound) {
+		return misuse("There is: "+strings.Join(named, ", ")+".", "there is no outbound %q", o.Outbound)
+	}
 	all, err := explanations(ctx, cfg, o)
 	if err != nil {
 		return err
@@ -51,6 +55,13 @@ func Explain(ctx context.Context, o ExplainOptions) error {
 		}
 	}
 	return nil
+}
+
+func outboundNames(cfg *config.Config) (all []string) {
+	for _, out := range cfg.Outbounds {
+		all = append(all, out.Name)
+	}
+	return all
 }
 
 func explanations(ctx context.Context, cfg *config.Config, o ExplainOptions) ([]Explanation, error) {

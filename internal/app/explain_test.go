@@ -33,7 +33,7 @@ func TestExplainShowsEveryOutboundOrTheOneAskedFor(t *testing.T) {
 	if must(err); strings.Contains(text, `outbound "a"`) {
 		t.Errorf("it shows the other one too:\n%s", text)
 	}
-	if _, _, err = explained(t, ExplainOptions{Domain: "example.com", Outbound: "c", Config: file}); err == nil || err.Error() != `there is no outbound "c"; there is: a, b` {
+	if _, _, err = explained(t, ExplainOptions{Domain: "example.com", Outbound: "c", Config: file}); err == nil || err.Error() != `there is no outbound "c"` || Hint(err) != "There is: a, b." {
 		t.Errorf("an outbound that there is not: %v", err)
 	}
 }

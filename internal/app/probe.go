@@ -60,14 +60,6 @@ func Probe(ctx context.Context, o ProbeOptions) error {
 	return o.run(ctx, p, targets)
 }
 
-// UsageError is a mistake in how a command was called.
-type UsageError struct{ Err error }
-
-// Error returns that of Err.
-func (e *UsageError) Error() string { return e.Err.Error() }
-
-// Unwrap returns Err.
-func (e *UsageError) Unwrap() error { return e.Err }
 
 // targets are all that are named, each once, in their order.
 func (o ProbeOptions) targets(port uint16) (all []probe.Target, err error) {

@@ -38,6 +38,20 @@ func Errors(err error) []error {
 	return []error{err}
 }
 
+// UsageError is a mistake in how a command was called.
+type UsageError struct{ Err error }
+
+// Error is that of Err.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// misuse is a problem with how a command was called.
+func misuse(hint, format string, args ...any) error {
+	return &UsageError{problem(hint, format, args...)}
+}
+
 func problem(hint, format string, args ...any) error {
 	return &Problem{Err: fmt.Errorf(format, args...), Hint: hint}
 }

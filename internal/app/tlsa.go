@@ -74,7 +74,7 @@ func asASCII(hint string, names []string) (all []string, err error) {
 	for _, name := range names {
 		ascii, wrong := resolve.ToASCII(name)
 		if wrong != nil {
-			return nil, problem(hint, "%w", wrong)
+			return nil, misuse(hint, "%w", wrong)
 		}
 		all = append(all, ascii)
 	}

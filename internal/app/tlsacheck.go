@@ -55,7 +55,7 @@ func CheckTLSA(ctx context.Context, o TLSACheckOptions) error {
 		return err
 	}
 	if o.Connect != "" && (len(all) > 1 || len(all[0].ports) > 1) {
-		return problem("Say which it is, with --inbound and --port.", "%s can be only one server", o.Connect)
+		return misuse("Say which it is, with --inbound and --port.", "%s can be only one server", o.Connect)
 	}
 	findings, err := o.check(ctx, cfg, all)
 	if err != nil {

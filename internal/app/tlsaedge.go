@@ -48,7 +48,7 @@ func (o TLSAOptions) edges(cfg *config.Config, p *plan) (all []edge, err error) 
 			}
 		}
 		if e.names, e.ports = o.namesOf(cfg.Hostname, e), o.portsOf(in.cfg.Listen); len(e.names) == 0 {
-			err = errors.Join(err, problem("Say which host its MX records name: --name mx1.example.org.", "inbound %q: hostname is no name of a host", in.name))
+			err = errors.Join(err, misuse("Say which host its MX records name: --name mx1.example.org.", "inbound %q: hostname is no name of a host", in.name))
 		}
 		all = append(all, e)
 	}
@@ -56,9 +56,9 @@ func (o TLSAOptions) edges(cfg *config.Config, p *plan) (all []edge, err error) 
 	case err != nil:
 		return nil, err
 	case o.Inbound != "" && !slices.Contains(known, o.Inbound):
-		return nil, problem("There is: "+strings.Join(known, ", ")+".", "there is no inbound %q", o.Inbound)
+		return nil, misuse("There is: "+strings.Join(known, ", ")+".", "there is no inbound %q", o.Inbound)
 	case len(all) == 0:
-		return nil, problem("Give it one, or name PEM files: postern tlsa fullchain.pem --name mx1.example.org", "%w", errNoEdge)
+		return nil, misuse("Give it one, or name PEM files: postern tlsa fullchain.pem --name mx1.example.org", "%w", errNoEdge)
 	}
 	return all, o.complete(all)
 }
@@ -89,7 +89,7 @@ func (o TLSAOptions) fromFiles() (all []edge, err error) {
 		}
 		e := edge{current: []tlsKey{k}, ports: o.portsOf(nil)}
 		if e.names = o.namesOf("", e); len(e.names) == 0 {
-			err = errors.Join(err, problem("Say which host it is for: --name mx1.example.org.", "%s names no host", file))
+			err = errors.Join(err, misuse("Say which host it is for: --name mx1.example.org.", "%s names no host", file))
 		}
 		same := slices.IndexFunc(all, func(other edge) bool { return slices.Equal(other.names, e.names) })
 		if same >= 0 {

@@ -225,10 +225,17 @@ func (j *judgement) last() (last time.Time) {
 func (j *judgement) gone() {
 	for _, record := range slices.Sorted(maps.Keys(j.seen)) {
 		p := j.seen[record]
-		if leave := p.Used.Add(2 * j.ttl); p.Gone && !p.Used.IsZero() && j.now.Before(leave) {
+		if leave := p.Used.Add(2 * j.ttl); p.Gone && !p.Used.IsZero() && j.now.Before(leave) && !j.isShown(p.Record) {
 			j.wanting("rollover", "%s was removed, and its key was in use until %s: put it back until %s (two TTLs)", p.Record, when(p.Used), upTo(leave))
 		}
 	}
+}
+
+// isShown says whether a record that is gone is of a certificate that clients still get: that it does
+// not pass is said already.
+func (j *judgement) isShown(text string) bool {
+	r, err := dane.Parse(text)
+	return err == nil && j.matchesAny(r, j.served)
 }
 
 // rollover says whether each key that is in use could be changed at all (STANDARDS 91).
