@@ -57,8 +57,9 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy",
-		Long:  "Run the proxy until SIGTERM. SIGHUP reads the configuration and the certificates again without dropping a session; SIGTERM or SIGINT lets messages under way finish, a second one does not wait.",
-		Args:  cobra.NoArgs,
+		Long: "Run the proxy until SIGTERM. SIGHUP reads the configuration and the certificates again without dropping a session; SIGTERM or SIGINT lets messages under way finish, a second one does not wait.\n\n" +
+			"The exit code is 0 after SIGTERM, 78 when the configuration is missing or has mistakes, and 1 when something else keeps it from running, such as a port in use.",
+		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = work(func(cmd *cobra.Command) error {

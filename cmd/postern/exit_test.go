@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -11,7 +14,7 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		"version":                  exitGood,
 		"help":                     exitGood,
 		"check --config /no/file":  exitWanting,
-		"run --config /no/file":    exitWanting,
+		"run --config /no/file":    exitConfiguration,
 		"":                         exitUsage,
 		"nonsense":                 exitUsage,
 		"run --nonsense":           exitUsage,
@@ -57,6 +60,34 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		var out, err bytes.Buffer
 		if got := run(strings.Fields(line), &out, &err); got != want {
 			t.Errorf("postern %s: %d, not %d\n%s%s", line, got, want, &out, &err)
+		}
+	}
+}
+
+// What may go away by itself must not look like what will not: systemd starts
+// the one again and not the other.
+func TestTheExitCodeOfRunTellsMistakesFromMisfortune(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, c := range map[string]struct {
+		text string
+		want int
+	}{
+		"a mistake":      {"inbound", exitConfiguration},
+		"nothing to do":  {"", exitConfiguration},
+		"a port in use":  {`state "memory" {}` + "\noutbound \"egress\" {\n  listen = [\"" + taken.Addr().String() + "\"]\n}\n", exitWanting},
+		"a missing file": {"certificate \"mx\" {\n  cert_file = \"no.pem\"\n  key_file = \"no.pem\"\n}\n" + activated, exitWanting},
+	} {
+		file := filepath.Join(t.TempDir(), "config.hcl")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, err bytes.Buffer
+		if got := run([]string{"run", "--config", file}, &out, &err); got != c.want {
+			t.Errorf("%s: %d, not %d\n%s%s", name, got, c.want, &out, &err)
 		}
 	}
 }

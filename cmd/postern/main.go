@@ -2,8 +2,9 @@
 // mail server and gives it the TLS that the mail server itself has not.
 //
 // Results go to standard output, everything else to standard error. The exit
-// code is 0 when all is good, 1 when something was found wanting, and 2 when
-// the command was not understood.
+// code is 0 when all is good, 1 when something was found wanting, 2 when
+// the command was not understood, and 78 when run has no configuration that
+// it could run with.
 package main
 
 import (
@@ -25,6 +26,10 @@ const (
 	exitGood    = 0
 	exitWanting = 1
 	exitUsage   = 2
+	// EX_CONFIG of sysexits.h, of run alone. A service manager that starts again
+	// what has failed must not do so here, and a Go program that crashes ends
+	// with 2.
+	exitConfiguration = 78
 )
 
 // failure is an error of the work that a command does. All other errors are of
@@ -48,6 +53,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		app.Report(stderr, f.error)
 		if wrong := (*app.UsageError)(nil); errors.As(err, &wrong) {
 			return exitUsage
+		}
+		if app.NeedsEditing(f.error) {
+			return exitConfiguration
 		}
 		return exitWanting
 	case errors.Is(err, errNoCommand):

@@ -12,6 +12,21 @@ import (
 // systemConfig is where a package installs the configuration.
 const systemConfig = "/etc/postern/config.hcl"
 
+// unconfigured is an error of the configuration itself: there is no file, or it
+// cannot be read, or it has mistakes.
+type unconfigured struct{ error }
+
+// Unwrap returns what is wrong with it.
+func (u unconfigured) Unwrap() error { return u.error }
+
+// NeedsEditing says whether Run failed because of its configuration: until
+// somebody has changed it, to start again is in vain. All else that keeps
+// postern from starting, such as a port in use, may go away by itself.
+func NeedsEditing(err error) bool {
+	var u unconfigured
+	return errors.As(err, &u)
+}
+
 // findConfig returns the file that --config names, else the first of the usual
 // places that has one.
 func findConfig(named string) (string, error) {

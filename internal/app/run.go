@@ -25,8 +25,8 @@ import (
 // the first of the usual places, until it is told to stop: SIGHUP reloads,
 // SIGTERM or SIGINT drains, a second one leaves at once. The log goes to w.
 //
-// It returns nil after a clean drain. Mistakes in the file are a
-// *config.Error; other errors may have a Hint.
+// It returns nil after a clean drain. An error may have a Hint, and
+// NeedsEditing says whether it is of the configuration.
 func Run(ctx context.Context, named string, w io.Writer) error {
 	// From the first moment: a SIGHUP that comes early must not kill us.
 	signals := make(chan os.Signal, 8)
@@ -34,7 +34,7 @@ func Run(ctx context.Context, named string, w io.Writer) error {
 	defer signal.Stop(signals)
 	cfg, path, err := load(named)
 	if err != nil {
-		return err
+		return unconfigured{err}
 	}
 	tuneMemory()
 	p, err := start(cfg, startOptions{path: path, log: w})
