@@ -27,5 +27,8 @@ step 'the example configuration'
 $go build -o bin/postern ./cmd/postern
 $go test -count=1 -run Example ./config
 
+step 'manual pages'
+$go test -count=1 -run ManPages ./cmd/postern
+
 step documents
 ./tools/docs.sh
