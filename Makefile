@@ -3,7 +3,7 @@ GO     ?= go
 FUZZTIME ?= 30s
 TOOL    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: run build test unit e2e man check fuzz bench install-test-peers
+.PHONY: run build test unit e2e deb man check fuzz bench install-test-peers
 
 run: build
 	./bin/postern demo
@@ -24,6 +24,10 @@ unit:
 
 e2e:
 	$(GO) test -count=1 -shuffle=on -timeout 25m ./test/...
+
+# Debian packages for amd64 and arm64, in dist/.
+deb:
+	./tools/deb.sh
 
 # The manual pages, which are committed: after a change of a command or of
 # config.hcl.example.
