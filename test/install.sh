@@ -8,6 +8,7 @@
 #
 #   POSTERN_TEST_CACHE   where unpacked programs go
 #                        (default ${XDG_CACHE_HOME:-~/.cache}/postern-test)
+#   POSTERN_TEST_MIRROR  of Debian (default http://deb.debian.org/debian)
 set -eu
 
 cache=${POSTERN_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern-test}
@@ -17,6 +18,7 @@ policy=/usr/sbin/policy-rc.d
 # are linked to.
 packages="postfix swaks unbound libnet-ssleay-perl gnutls-bin openssl testssl.sh haproxy
 dnsutils iproute2 nftables procps bsdextrautils util-linux ca-certificates
+debootstrap systemd
 libevent-2.1-7 libpam0g libssl3
 libidn12 libidn2-0 libdb5.3 libnsl2 libgnutls-dane0 libmariadb3 libpq5
 libspf2-2 libperl5.36 libldap-2.5-0 libsasl2-2 libsqlite3-0 libpcre2-8-0"
@@ -140,7 +142,27 @@ unpack_node() {
 	rm -rf "$tmp"
 }
 
+# A bare Debian, as a tarball, that packages are installed in.
+bootstrap_debian() {
+	tarball=$cache/debian-bookworm.tar
+	[ ! -e "$tarball" ] || return 0
+	say "bootstrapping Debian into $tarball"
+	tmp=$(mktemp -d)
+	if as_root debootstrap --variant=minbase --include=adduser,ca-certificates bookworm "$tmp/debian" \
+		${POSTERN_TEST_MIRROR:-http://deb.debian.org/debian} >"$tmp/log" 2>&1; then
+		as_root sh -c "rm -rf $tmp/debian/var/cache/apt/*.bin $tmp/debian/var/cache/apt/archives/*.deb $tmp/debian/var/lib/apt/lists/*"
+		mkdir -p "$cache"
+		as_root tar -C "$tmp/debian" -cf "$tmp/tar" .
+		mv "$tmp/tar" "$tarball.part" && mv "$tarball.part" "$tarball"
+	else
+		say "debootstrap fails: tests of the package will skip"
+		tail -n 3 "$tmp/log" >&2 || true
+	fi
+	as_root rm -rf "$tmp" || true
+}
+
 install_packages
+bootstrap_debian
 unpack exim4-daemon-heavy exim usr/sbin/exim4 # the daemon that reads PROXY headers
 unpack opensmtpd opensmtpd usr/sbin/smtpd
 exim_user
