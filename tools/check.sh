@@ -29,6 +29,7 @@ $go test -count=1 -run Example ./config
 
 step 'manual pages'
 $go test -count=1 -run ManPages ./cmd/postern
+
 step Kubernetes
 staticcheck=$($go tool -modfile=tools/go.mod -n staticcheck)
 (cd tools/kube && $go vet . && "$staticcheck" .)

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 bad=0
-for doc in *.md docs/*.md docs/deploy/*.md bench/*.md; do
+for doc in *.md docs/*.md docs/*/*.md bench/*.md; do
 	[ -f "$doc" ] || continue
 	for link in $(grep -o '](\([^)]*\))' "$doc" | sed 's/^](//; s/)$//; s/#.*//' | grep -v '^[a-z]*:' || true); do
 		[ -z "$link" ] || [ -e "$(dirname "$doc")/$link" ] || { echo "$doc: no such file: $link" >&2; bad=1; }

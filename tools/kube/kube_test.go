@@ -5,7 +5,8 @@
 // must satisfy postern check.
 //
 // It is a module of its own, so that nothing of this is among the dependencies of
-// postern. After a wanted change: go test -C tools/kube . -update
+// postern. The files are outside of the module, so results must not be cached:
+// go test -C tools/kube -count=1 . and, after a wanted change, the same with -update.
 package kube
 
 import (

@@ -12,19 +12,20 @@ import (
 func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 	const edge = "config: {hostname: mx1.example.org, inbound: {mx: {backend: {address: 'mail:25', client_address: xclient}}}}\n"
 	for name, c := range map[string]struct{ values, want string }{
-		"nothing":              {"{}", "set config.hostname to the name"},
-		"no backend":           {"config: {hostname: mx1.example.org}", "set config.inbound.mx.backend.address to host:port"},
-		"no client address":    {"config: {hostname: mx1.example.org, inbound: {mx: {backend: {address: 'mail:25'}}}}", "set config.inbound.mx.backend.client_address to xclient"},
-		"an open relay":        {"mode: egress\nconfig: {hostname: mx1.example.org}", "set config.outbound.egress.from to the networks"},
-		"no mail server":       {"mode: sidecar\n" + edge, "mode sidecar needs sidecar.mta"},
-		"redirect of an edge":  {"redirect: {enabled: true}\n" + edge, "redirect.enabled needs mode sidecar"},
-		"redirect of any user": {"mode: sidecar\nredirect: {enabled: true}\nsecurityContext: {runAsUser: null}\nsidecar: {mta: {name: a, image: b}}\n" + edge, "redirect needs securityContext.runAsUser"},
-		"a claim for two pods": {"replicaCount: 2\npersistence: {existingClaim: state}\n" + edge, "persistence.existingClaim is for one pod"},
-		"an unknown mode":      {"mode: gateway\n" + edge, "'edge', 'egress', 'sidecar'"},
-		"an unknown value":     {"replicas: 2\n" + edge, "'replicas' not allowed"},
-		"an unknown block":     {"config: {inbuond: {}}", "'inbuond' not allowed"},
-		"two kinds of state":   {"config: {state: {memory: {}, bolt: {}}}", "maxProperties"},
-		"a low port":           {"ports: {smtp: 25}\n" + edge, "minimum: got 25, want 1,024"},
+		"nothing":                               {"{}", "set config.hostname to the name"},
+		"no backend":                            {"config: {hostname: mx1.example.org}", "set config.inbound.mx.backend.address to host:port"},
+		"no client address":                     {"config: {hostname: mx1.example.org, inbound: {mx: {backend: {address: 'mail:25'}}}}", "set config.inbound.mx.backend.client_address to xclient"},
+		"an open relay":                         {"mode: egress\nconfig: {hostname: mx1.example.org}", "set config.outbound.egress.from to the networks"},
+		"no mail server":                        {"mode: sidecar\n" + edge, "mode sidecar needs sidecar.mta"},
+		"redirect of an edge":                   {"redirect: {enabled: true}\n" + edge, "redirect.enabled needs mode sidecar"},
+		"redirect of any user":                  {"mode: sidecar\nredirect: {enabled: true}\nsecurityContext: {runAsUser: null}\nsidecar: {mta: {name: a, image: b}}\n" + edge, "redirect needs securityContext.runAsUser"},
+		"a claim for two pods":                  {"replicaCount: 2\npersistence: {existingClaim: state}\n" + edge, "persistence.existingClaim is for one pod"},
+		"transparent, without the rules for it": {"mode: sidecar\nsidecar: {mta: {name: a, image: b}}\nconfig: {hostname: mx1.example.org, inbound: {mx: {backend: {client_address: transparent}}}}", "client_address transparent needs redirect.enabled"},
+		"an unknown mode":                       {"mode: gateway\n" + edge, "'edge', 'egress', 'sidecar'"},
+		"an unknown value":                      {"replicas: 2\n" + edge, "'replicas' not allowed"},
+		"an unknown block":                      {"config: {inbuond: {}}", "'inbuond' not allowed"},
+		"two kinds of state":                    {"config: {state: {memory: {}, bolt: {}}}", "maxProperties"},
+		"a low port":                            {"ports: {smtp: 25}\n" + edge, "minimum: got 25, want 1,024"},
 	} {
 		if _, err := template(parseValues(t, c.values)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

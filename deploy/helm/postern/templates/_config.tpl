@@ -6,6 +6,9 @@ Kinds of state exclude each other, so a state in values replaces this one.
 {{- $edge := ne .Values.mode "egress" }}
 {{- $egress := ne .Values.mode "edge" }}
 log: {format: json}
+{{- if include "postern.transparent" . }}
+mark: {{ .Values.redirect.mark }}
+{{- end }}
 admin:
   listen: {{ printf ":%v" .Values.ports.admin }}
   socket: /run/postern/admin.sock
@@ -48,6 +51,24 @@ outbound:
 {{- end }}
 {{- end }}
 
+{{/*
+The backends that are to see the client's own address on the connection, with commas;
+empty for none. Only values tell, not configFile.
+*/}}
+{{- define "postern.transparent" -}}
+{{- $all := list }}
+{{- range $name, $in := .Values.config.inbound }}
+{{- $backend := ($in).backend | default dict }}
+{{- if eq ($backend.client_address | default "") "transparent" }}
+{{- if not $.Values.redirect.enabled }}
+{{- fail (printf "config.inbound.%s.backend.client_address transparent needs redirect.enabled, which brings the answers of the mail server back to postern" $name) }}
+{{- end }}
+{{- $all = concat $all ($backend.addresses | default (list ($backend.address | default "127.0.0.1:25"))) }}
+{{- end }}
+{{- end }}
+{{- $all | uniq | join "," }}
+{{- end }}
+
 {{/* The values of the configuration, checked for what has no default. */}}
 {{- define "postern.config" -}}
 {{- if not .Values.config.hostname }}
@@ -60,7 +81,7 @@ outbound:
 {{- fail (printf "set config.inbound.%s.backend.address to host:port of the mail server" $name) }}
 {{- end }}
 {{- if not $backend.client_address }}
-{{- fail (printf "set config.inbound.%s.backend.client_address to xclient, proxy-v2, proxy-v1 or none: how the mail server learns who the client is. A mail server that takes every client for its neighbour relays for the whole world" $name) }}
+{{- fail (printf "set config.inbound.%s.backend.client_address to xclient, proxy-v2, proxy-v1, transparent or none: how the mail server learns who the client is. A mail server that takes every client for its neighbour relays for the whole world" $name) }}
 {{- end }}
 {{- end }}
 {{- if eq .Values.mode "egress" }}

@@ -4,9 +4,9 @@ name: postern
 image: {{ include "postern.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [run, --config, /etc/postern/config.hcl]
-{{- with .Values.securityContext }}
+{{- with include "postern.securityContext" . }}
 securityContext:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 ports:
   {{- if ne .Values.mode "egress" }}
@@ -46,6 +46,19 @@ volumeMounts:
   - {name: postern-run, mountPath: /run/postern}
 {{- end }}
 
+{{/*
+With client_address transparent postern needs CAP_NET_RAW. Kubernetes gives
+capabilities to root alone, who has no other then.
+*/}}
+{{- define "postern.securityContext" -}}
+{{- if include "postern.transparent" . }}
+{{- $raw := dict "runAsNonRoot" false "runAsUser" 0 "runAsGroup" 0 "capabilities" (dict "drop" (list "ALL") "add" (list "NET_RAW")) }}
+{{- toYaml (mergeOverwrite (deepCopy .Values.securityContext) $raw) }}
+{{- else }}
+{{- with .Values.securityContext }}{{ toYaml . }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* What the container of the mail server has unless it says otherwise. */}}
 {{- define "postern.mtaDefaults" -}}
 {{- if not .Values.sidecar.mta.lifecycle }}
@@ -68,7 +81,12 @@ args:
   - install
   - --outbound={{ .Values.ports.egress }}
   - --inbound={{ .Values.ports.smtp }}
+  {{- with include "postern.transparent" . }}
+  - --transparent={{ . }}
+  - --exempt-mark={{ $.Values.redirect.mark }}
+  {{- else }}
   - --exempt-uid={{ required "redirect needs securityContext.runAsUser, by which the connections of postern are told from those of the mail server" .Values.securityContext.runAsUser | int64 }}
+  {{- end }}
   {{- range .Values.redirect.extraArgs }}
   - {{ . | quote }}
   {{- end }}

@@ -13,7 +13,7 @@ inbound "mx" {
   shutdown_grace  = "60s"
   backend {
     address        = "127.0.0.1:25"
-    client_address = "none" # the address of postern must have no rights there
+    client_address = "proxy-v2" # hosts_proxy = 127.0.0.1
   }
 }
 
