@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"os/exec"
@@ -18,18 +19,36 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// postern is a folder with a postern of this tree, and with what its pods have.
+// program is a postern of this tree.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(withProgram(m.Run))
+}
+
+// withProgram builds the program for as long as run needs it.
+func withProgram(run func() int) int {
+	dir, err := os.MkdirTemp("", "postern-kube")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "postern")
+	build := exec.Command("go", "build", "-o", program, "./cmd/postern")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go build: %v\n%s", err, out))
+	}
+	return run()
+}
+
+// postern is a folder with what a pod has.
 type postern struct{ dir string }
 
-// newPostern builds one.
+// newPostern makes one.
 func newPostern(t *testing.T) postern {
 	t.Helper()
 	p := postern{t.TempDir()}
-	build := exec.Command("go", "build", "-o", p.dir+"/postern", "./cmd/postern")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	for _, dir := range []string{"state", "run", "certificates/mx"} {
 		if err := os.MkdirAll(filepath.Join(p.dir, dir), 0o700); err != nil {
 			t.Fatal(err)
@@ -70,7 +89,7 @@ func (p postern) check(t *testing.T, hcl string) (out string, err error) {
 	if err := os.WriteFile(file, []byte(hcl), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check := exec.Command(p.dir+"/postern", "check", "--config", file)
+	check := exec.Command(program, "check", "--config", file)
 	check.Env = append(os.Environ(), "STATE_DIRECTORY="+p.dir+"/state")
 	text, err := check.CombinedOutput()
 	return string(text), err
@@ -142,6 +161,22 @@ config:
 		if strings.Contains(text, unwanted) {
 			t.Errorf("%s in\n%s", unwanted, text)
 		}
+	}
+}
+
+func TestBackendsOfASidecarCanBeSeveral(t *testing.T) {
+	values := readValues(t, chartDir+"/ci/sidecar-values.yaml")
+	values["config"] = parseValues(t, `{hostname: mx1.example.org, inbound: {mx: {backend: {addresses: ["127.0.0.1:25", "[::1]:25"], client_address: xclient}}}}`)
+	text, err := template(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := newPostern(t).check(t, configurations(all)[0]); err != nil {
+		t.Errorf("postern check: %v\n%s", err, out)
 	}
 }
 

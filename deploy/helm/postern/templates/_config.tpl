@@ -32,9 +32,6 @@ inbound:
     # It stands for port 25, whatever its number is in the pod.
     session_tickets: false
     shutdown_grace: {{ .Values.drain.graceSeconds }}s
-    {{- if eq .Values.mode "sidecar" }}
-    backend: {address: "127.0.0.1:25"}
-    {{- end }}
 {{- end }}
 {{- if $egress }}
 outbound:
@@ -77,6 +74,9 @@ empty for none. Only values tell, not configFile.
 {{- $config := mergeOverwrite (include "postern.defaults" . | fromYaml) (deepCopy .Values.config) }}
 {{- range $name, $in := $config.inbound }}
 {{- $backend := ($in).backend | default dict }}
+{{- if and (eq $.Values.mode "sidecar") $backend (not $backend.addresses) (not $backend.address) }}
+{{- $_ := set $backend "address" "127.0.0.1:25" }}
+{{- end }}
 {{- if not (or $backend.address $backend.addresses) }}
 {{- fail (printf "set config.inbound.%s.backend.address to host:port of the mail server" $name) }}
 {{- end }}
