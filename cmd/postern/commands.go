@@ -20,7 +20,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       app.ThisVersion().Version,
 	}
-	root.AddCommand(newRun(), newCheck(), newExplain(), newProbe(), newPeers(), newTLSA(), newDNSRecords(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newProbe(), newPeers(), newTLSA(), newDNSRecords(), newHealthcheck(), newDemo(), newVersion())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		cmd.SetOut(cmd.ErrOrStderr())
 		return errors.Join(errNoCommand, cmd.Help())
@@ -78,6 +78,22 @@ func newCheck() *cobra.Command {
 	file, asJSON := configFlag(cmd), jsonFlag(cmd)
 	cmd.RunE = work(func(cmd *cobra.Command) error {
 		return app.Check(cmd.Context(), app.CheckOptions{Config: *file, JSON: *asJSON, Out: cmd.OutOrStdout()})
+	})
+	return cmd
+}
+
+func newHealthcheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask the postern that runs whether it is healthy",
+		Long: "Ask the postern that runs with this configuration whether it can take mail: through its admin page, else its admin socket, else by connecting to all that it listens on. " +
+			"It is made for the health checks of containers: one line, the exit code is 0 when it is healthy, else 1, and it takes 5 seconds at most.",
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	live := cmd.Flags().Bool("live", false, "ask only whether the process works: for whatever restarts it when not")
+	cmd.RunE = work(func(cmd *cobra.Command) error {
+		return app.Healthcheck(cmd.Context(), app.HealthOptions{Config: *file, Live: *live, Out: cmd.OutOrStdout()})
 	})
 	return cmd
 }

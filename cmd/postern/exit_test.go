@@ -34,6 +34,8 @@ func TestTheExitCodeTellsUseFromWant(t *testing.T) {
 		"explain [192.0.2.1":       exitUsage,
 		"explain a@x --config /no": exitWanting,
 		"version --json=sometimes": exitUsage,
+		"healthcheck everything":   exitUsage,
+		"healthcheck --config /no": exitWanting,
 
 		"tlsa --config /no":                    exitWanting,
 		"tlsa /no/file.pem":                    exitWanting,
