@@ -3,7 +3,7 @@ GO     ?= go
 FUZZTIME ?= 30s
 TOOL    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: run build test unit e2e deb man check fuzz bench install-test-peers
+.PHONY: run build test unit e2e deb image man check fuzz bench install-test-peers
 
 run: build
 	./bin/postern demo
@@ -21,6 +21,7 @@ unit:
 	$(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '^postern/test/')
 	$(GO) test -shuffle=on ./smtpwire # what it allocates shows without the race detector
 	$(GO) test -run TenThousand ./internal/app # and so does what it keeps
+	cd tools && $(GO) test -shuffle=on ./...
 
 e2e:
 	$(GO) test -count=1 -shuffle=on -timeout 25m ./test/...
@@ -43,3 +44,8 @@ fuzz:
 
 bench:
 	./bench/run.sh
+
+# The container image for amd64 and arm64 into dist/image, without a container
+# engine. ARCHS=amd64 for one.
+image:
+	./tools/image.sh $(ARCHS)

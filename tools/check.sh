@@ -13,9 +13,11 @@ unformatted=$(gofmt -l $(git ls-files --cached --others --exclude-standard '*.go
 
 step 'go vet'
 $go vet ./...
+(cd tools && $go vet ./...)
 
 step staticcheck
 $go tool -modfile=tools/go.mod staticcheck ./...
+(cd tools && $go tool staticcheck ./...)
 
 step 'go.mod is tidy'
 $go mod tidy -diff || fail 'run go mod tidy'
