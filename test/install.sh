@@ -19,6 +19,7 @@ policy=/usr/sbin/policy-rc.d
 packages="postfix swaks unbound libnet-ssleay-perl gnutls-bin openssl testssl.sh haproxy
 dnsutils iproute2 nftables procps bsdextrautils util-linux ca-certificates
 debootstrap systemd
+docker.io docker-compose mmdebstrap
 libevent-2.1-7 libpam0g libssl3
 libidn12 libidn2-0 libdb5.3 libnsl2 libgnutls-dane0 libmariadb3 libpq5
 libspf2-2 libperl5.36 libldap-2.5-0 libsasl2-2 libsqlite3-0 libpcre2-8-0"
@@ -104,6 +105,23 @@ unpack() {
 	rm -rf "$tmp"
 }
 
+# A Debian with Postfix, as the base of an image: a container engine without a
+# registry has nothing else to begin with.
+bootstrap_postfix() {
+	[ ! -f "$cache/postfix-rootfs.tar" ] || return 0
+	say "making $cache/postfix-rootfs.tar"
+	mkdir -p "$cache"
+	tmp=$(mktemp -d)
+	if as_root mmdebstrap --quiet --variant=essential --include=postfix \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' bookworm "$tmp/rootfs.tar" >"$tmp/log" 2>&1; then
+		mv "$tmp/rootfs.tar" "$cache/postfix-rootfs.tar"
+	else
+		say "no Debian with Postfix can be made, tests in containers will skip: $(tail -n 1 "$tmp/log")"
+	fi
+	as_root rm -rf "$tmp"
+}
+
 # Exim has the name of its user compiled in and does not start without it.
 exim_user() {
 	! getent passwd Debian-exim >/dev/null || return 0
@@ -167,3 +185,4 @@ unpack exim4-daemon-heavy exim usr/sbin/exim4 # the daemon that reads PROXY head
 unpack opensmtpd opensmtpd usr/sbin/smtpd
 exim_user
 unpack_nodes
+bootstrap_postfix
