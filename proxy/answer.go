@@ -55,6 +55,7 @@ var (
 	replyBackendClosed    = smtpwire.NewReply(421, "4.3.2", "Mail server closed the connection, try again later")
 	replyBackendLost      = smtpwire.NewReply(451, "4.4.2", "Connection to mail server lost, try again later")
 	replyNotRedirected    = smtpwire.NewReply(421, "4.3.2", "This connection was not redirected here; it has no destination")
+	replyLoop             = smtpwire.NewReply(421, "4.4.6", "This connection comes from here, and was redirected back")
 	replyOtherDestination = smtpwire.NewReply(452, "4.5.3", "One destination in a transaction, send this recipient in the next one")
 	replyTooManyDomains   = smtpwire.NewReply(452, "4.5.3", "Too many destinations in a transaction, send this recipient in the next one")
 	replyTooManyConns     = smtpwire.NewReply(421, "4.7.0", "Too many connections, try again later")

@@ -34,6 +34,12 @@ func (a *attempt) dialogue(ctx context.Context, how manner) (*outLeg, error) {
 		return nil, err
 	}
 	c := l.conn.Conn
+	end, loop := a.g.o.Loops.open(c.LocalAddr())
+	defer end()
+	if loop {
+		l.shut(false)
+		return nil, a.redirectedBack()
+	}
 	settled := false
 	defer func() {
 		if !settled { // a defect of ours
@@ -70,6 +76,15 @@ func (a *attempt) open(ctx context.Context) (*outLeg, error) {
 		domain: a.dest.domain, key: a.g.poolKey(a.host, a.who), born: time.Now()}
 	l.over(l.conn)
 	return l, nil
+}
+
+// hintLoop says what to do about connections that are redirected back to us.
+const hintLoop = "the firewall redirects postern's own connections: exempt the user that postern runs as (postern redirect install --exempt-uid), or its mark"
+
+// redirectedBack is a connection to a server that has come back to one of our listeners.
+func (a *attempt) redirectedBack() *failure {
+	a.g.o.Log.Error("a connection came back to this gateway: "+hintLoop, "outbound", a.g.o.Outbound, "address", a.addr.String())
+	return failing(CauseLoop, 451, "4.4.6", a.where()+": the connection was redirected back to this gateway", nil)
 }
 
 // inStep says whether the server still waits for a command after err.

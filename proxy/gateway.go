@@ -96,6 +96,7 @@ type GatewayOptions struct {
 	Policy   *policy.Engine
 	Peers    PeerMemory
 	Own      func(netip.AddrPort) bool // says of an address whether one of our outbounds listens on it (SEM 24)
+	Loops    *Loops                    // finds connections that are redirected back to us; nil: none are looked for
 
 	Observer Observer
 	Log      *slog.Logger

@@ -152,7 +152,7 @@ const (
 	CauseOtherDestination Cause = "other_destination" // outbound, SMTP: a recipient of another destination, 452
 	CauseNoDomain         Cause = "no_domain"         // the recipient's domain does not exist, or takes no mail
 	CauseDNS              Cause = "dns"               // a look-up failed
-	CauseLoop             Cause = "loop"              // the server is ourselves
+	CauseLoop             Cause = "loop"              // the server is ourselves, or our own connection was redirected to us
 	CauseNoHost           Cause = "no_host"           // no server of the destination could be tried
 	CauseRoute            Cause = "route"             // timeouts.route
 	CauseConcurrency      Cause = "concurrency"       // too many connections to the destination

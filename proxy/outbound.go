@@ -90,7 +90,9 @@ type recipient struct {
 
 // begin is the whole session: there is no TLS on this side.
 func (s *outboundSession) begin(ctx context.Context) {
-	err := s.welcome(ctx)
+	end, loop := s.out.Gateway.o.Loops.arrive(s.who.Peer)
+	defer end()
+	err := s.welcome(ctx, loop)
 	if err == nil {
 		err = s.talk(ctx)
 	}
@@ -100,9 +102,13 @@ func (s *outboundSession) begin(ctx context.Context) {
 // welcome is everything up to the 220. Who is not named in from gets no further:
 // the gateway would relay for the world. It is told to try later, because nothing is
 // wrong with the mail.
-func (s *outboundSession) welcome(ctx context.Context) error {
+func (s *outboundSession) welcome(ctx context.Context, loop bool) error {
 	if err := s.accept(); err != nil {
 		return err
+	}
+	if loop { // SEM 24
+		s.front.Log.Error("connection refused: postern itself has opened it, and "+hintLoop, s.front.named(), "client", s.who.Client.String())
+		return s.refuse(CauseLoop, replyLoop)
 	}
 	if !s.out.lets(s.who.Client.Addr()) {
 		s.front.Log.Warn("client refused: its address is not in from", s.front.named(), "client", s.who.Client.String())

@@ -84,7 +84,7 @@ func (b builder) gateway(p *plan, out config.Outbound) (*gateway, error) {
 		Fallback: fallbacks[out.Fallback], RefuseBits: out.EightBit == "refuse",
 		Source: out.SourceAddress, Family: families[out.AddressFamily], Preference: preferences[out.AddressFamily],
 		ReuseIdle: out.ReuseIdle, Concurrency: out.Concurrency, Places: b.places, Timeouts: timeouts(out.Timeouts),
-		Resolver: p.names, Policy: b.engine(p, rules, out, memory), Peers: memory, Own: b.own.has,
+		Resolver: p.names, Policy: b.engine(p, rules, out, memory), Peers: memory, Own: b.own.has, Loops: b.loops,
 		Observer: b.gatewayObserver(), Log: b.log,
 	})}, nil
 }

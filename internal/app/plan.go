@@ -26,6 +26,7 @@ type lasting struct {
 	sts      *mtasts.Lookup // nil: nobody asks for MTA-STS policies
 	places   *proxy.Places
 	own      *ownAddresses
+	loops    *proxy.Loops // nil: nothing runs that could go round in circles
 	observer proxy.Observer
 	log      *slog.Logger
 }

@@ -17,6 +17,7 @@ import (
 	"postern/config"
 	"postern/outcomes"
 	"postern/peers"
+	"postern/proxy"
 	"postern/store"
 	"postern/tls/certs"
 )
@@ -75,7 +76,7 @@ func start(cfg *config.Config, o startOptions) (*process, error) {
 		return nil, p.failed(err)
 	}
 	p.service = newService(lasting{
-		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses), latest: new(latest),
+		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses), loops: proxy.NewLoops(), latest: new(latest),
 		memory: peers.New(peers.Options{Store: p.state, Log: log}), memories: p.state, outcomes: outcomes.New(outcomes.Options{Store: p.state, Log: log}),
 		observer: observer, log: log,
 	}, o.path)
