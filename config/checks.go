@@ -98,6 +98,7 @@ func (d *decoder) checkUnused(c *Config) {
 func (d *decoder) checkInbound(in *Inbound, s *section) {
 	d.checkBalance(s)
 	d.checkNetworks(in, s)
+	d.checkFamilies(in, s)
 	if in.TLS == "off" {
 		d.checkWithoutTLS(s)
 	} else {
@@ -172,6 +173,28 @@ func (d *decoder) checkNetworks(in *Inbound, s *section) {
 		if p.Bits() == 0 {
 			b := s.blocks["proxy_protocol"]
 			b.attrs["from"].warn("everyone", "Whoever connects may claim any address: name the networks of your load balancers only.")
+		}
+	}
+}
+
+// checkFamilies warns of clients that no backend can see the address of: a connection has
+// both ends in one family. A name may have addresses of both.
+func (d *decoder) checkFamilies(in *Inbound, s *section) {
+	b := s.blocks["backend"]
+	if in.Backend.ClientAddress != "transparent" || b == nil {
+		return
+	}
+	for _, v4 := range []bool{true, false} {
+		comes := slices.ContainsFunc(in.Listen, func(address string) bool {
+			a := parseEndpoint(address).addr
+			return !a.IsValid() || a.Is4() == v4
+		})
+		suits := slices.ContainsFunc(in.Backend.Addresses, func(address string) bool {
+			a := parseEndpoint(address).addr
+			return !a.IsValid() || a.Is4() == v4
+		})
+		if family := map[bool]string{true: "IPv4", false: "IPv6"}[v4]; comes && !suits && len(in.Backend.Addresses) > 0 {
+			d.warn(b.place("client_address"), "clients of "+family+" are turned away", `The mail server sees their address only if it has one of the same family: write addresses = [...] with one of `+family+` too, or listen without `+family+`.`)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type Config struct {
 	// Hostname is the name in greeting, EHLO and Received (RFC 5321, 4.1.4): a
 	// fully qualified name, or an address literal such as [192.0.2.1].
 	Hostname     string
+	Mark         int // of our sockets towards mail servers (SO_MARK); 0 = none
 	State        State
 	Resolver     Resolver
 	Certificates []Certificate // in the order of the file

@@ -58,7 +58,7 @@ type Timeouts struct {
 type Backend struct {
 	Addresses     []string // "host:port"; a host may be a name
 	Balance       string   // failover | round-robin
-	ClientAddress string   // none | proxy-v1 | proxy-v2 | xclient (SEM 9)
+	ClientAddress string   // none | proxy-v1 | proxy-v2 | xclient | transparent (SEM 9)
 }
 
 const inboundHelp = `inbound "mx" {
@@ -168,6 +168,7 @@ const clientAddressHelp = `It says how the backend learns who the client is. Wri
   client_address = "xclient"   Postfix, with smtpd_authorized_xclient_hosts
   client_address = "proxy-v2"  PROXY protocol with TLS facts: Exim, Postfix
   client_address = "proxy-v1"  PROXY protocol as text, for older readers
+  client_address = "transparent" the connection comes from the client's address
   client_address = "none"      it sees postern's address and must not trust it`
 
 func (b *Backend) table() table {
@@ -177,9 +178,7 @@ func (b *Backend) table() table {
 			backendServer.address("address", &one),
 			backendServer.addresses("addresses", &b.Addresses),
 			choice("balance", &b.Balance, "failover", "round-robin"),
-			choice("client_address", &b.ClientAddress, "xclient", "proxy-v2", "proxy-v1", "none").
-				later("transparent", `this version of postern has no client_address = "transparent" yet: write "xclient", "proxy-v2", "proxy-v1" or "none"`).
-				needed(clientAddressHelp),
+			choice("client_address", &b.ClientAddress, "xclient", "proxy-v2", "proxy-v1", "transparent", "none").needed(clientAddressHelp),
 		},
 		check: func(s *section) { checkBackend(b, one, s) },
 	}

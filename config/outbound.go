@@ -15,6 +15,7 @@ type Outbound struct {
 	Listen        []string       // "host:port"; an empty host means every address of the machine
 	From          []netip.Prefix // who may use it (SEM 17); never empty
 	FromWritten   bool           // false: From is the default, and route original adds the host's own addresses
+	Transparent   bool           // connections to any address are taken, as TPROXY hands them over
 	Protocol      string         // smtp | lmtp: what is spoken with the clients
 	Route         string         // mx | original | smarthost
 	MXPort        int            // TCP port of route mx

@@ -64,6 +64,9 @@ func (d *decoder) checkRoute(src *outboundSource, s *section) {
 	if o.Route == "original" && o.Protocol == "lmtp" {
 		d.wrong(s.place("protocol"), `protocol = "lmtp" with route = "original"`, `A mail server whose connections are redirected speaks SMTP: write protocol = "smtp".`)
 	}
+	if o.Route != "original" && o.Transparent {
+		s.attrs["transparent"].warn("without effect", `It is for connections that TPROXY hands over, which have a destination: write route = "original", or remove the line.`)
+	}
 	if o.Route != "mx" && s.has("mx_port") {
 		s.attrs["mx_port"].warn("without effect", `It is the port of route = "mx" alone: remove the line.`)
 	}

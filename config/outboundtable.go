@@ -39,6 +39,7 @@ func (src *outboundSource) table(d *decoder) table {
 	fields := []field{
 		listen("listen", &o.Listen, `["127.0.0.1:10025"]`).needed(`Write listen = ["127.0.0.1:10025"], and name it in your mail server: Postfix, relayhost = [127.0.0.1]:10025.`),
 		prefixes("from", &o.From),
+		boolean("transparent", &o.Transparent),
 		choice("protocol", &o.Protocol, "smtp", "lmtp"),
 		choice("route", &o.Route, "mx", "original", "smarthost"),
 		port("mx_port", &o.MXPort),

@@ -15,9 +15,6 @@ type field struct {
 	read func(value)
 	need string // what to say when it is missing; "" = it may be missing
 	no   string // the name is known but cannot be used here: why, and what to do
-	// laterWords are values that are known but cannot be used yet, and the
-	// diagnostic for each.
-	laterWords map[string]string
 }
 
 // A block is one kind of nested block.
@@ -37,12 +34,6 @@ func (f field) needed(write string) field {
 	return f
 }
 
-// later names a value of a choice that this version does not have yet.
-func (f field) later(word, why string) field {
-	f.laterWords[word] = why
-	return f
-}
-
 // refused is an attribute whose name is known and which is not to be written.
 func refused(name, why string) field {
 	return field{name: name, no: why}
@@ -56,7 +47,7 @@ func notYet(what, do string) string {
 // table returns the names of the whole file, read into c.
 func (c *Config) table(d *decoder) table {
 	return table{
-		fields: []field{hostname("hostname", &c.Hostname)},
+		fields: []field{hostname("hostname", &c.Hostname), integer("mark", &c.Mark, 0)},
 		blocks: []block{
 			{name: "state", labelled: true, open: func(s *section) table { return stateTable(&c.State, s) }},
 			{name: "resolver", open: func(*section) table { return c.Resolver.table() }},

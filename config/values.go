@@ -141,15 +141,12 @@ func texts(name string, target *[]string) field {
 
 // choice is one of a few words.
 func choice(name string, target *string, words ...string) field {
-	later := map[string]string{}
-	return field{name: name, laterWords: later, read: func(v value) {
+	return field{name: name, read: func(v value) {
 		text, ok := v.text()
 		switch {
 		case !ok:
 		case slices.Contains(words, text):
 			*target = text
-		case later[text] != "":
-			v.wrong("not available yet", sentence(later[text]))
 		default:
 			v.wrong("unknown value "+quote(text), suggest(text, words))
 		}

@@ -76,8 +76,7 @@ func causeOf(err error) Cause {
 // reach connects to one backend, and introduces the client to it. A refusal,
 // or an error of the network, comes back.
 func (b *Backends) reach(ctx context.Context, t *target, who introduction) (*backendLeg, error) {
-	d := net.Dialer{Timeout: b.o.Timeouts.Connect, KeepAlive: -1}
-	c, err := d.DialContext(ctx, "tcp", t.address)
+	c, err := b.connect(ctx, t, who)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +107,7 @@ func (b *Backends) introduce(ctx context.Context, up *backendLeg, who introducti
 	if err := b.sendProxyHeader(up, who); err != nil {
 		return err
 	}
-	conveyed := (b.o.Convey == ConveyProxyV1 || b.o.Convey == ConveyProxyV2) && !who.probe
+	conveyed := b.o.Convey != ConveyNone && b.o.Convey != ConveyXCLIENT && !who.probe
 	r, err := up.reply()
 	if err != nil {
 		return b.unwelcome(err)

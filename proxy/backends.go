@@ -24,6 +24,7 @@ const (
 	ConveyProxyV1
 	ConveyProxyV2
 	ConveyXCLIENT
+	ConveyTransparent // it sees the client's own address on the connection
 )
 
 // BackendOptions is what NewBackends is made of.
@@ -35,6 +36,7 @@ type BackendOptions struct {
 	Hostname   string // EHLO name of probes
 	Timeouts   Timeouts
 	Names      NameLookup // for ConveyXCLIENT
+	Mark       uint32     // of our sockets (SO_MARK); 0: none
 	Observer   Observer
 	Log        *slog.Logger
 }
@@ -156,7 +158,11 @@ func (b *Backends) order() []*target {
 // dial opens a connection to a backend and introduces the client. The error is
 // that of the last backend tried.
 func (b *Backends) dial(ctx context.Context, who introduction) (up *backendLeg, err error) {
-	for _, t := range b.order() {
+	targets := b.suited(who)
+	if len(targets) == 0 {
+		return nil, refusal{cause: CauseBackendXCLIENT, hint: hintFamily}
+	}
+	for _, t := range targets {
 		if up, err = b.reach(ctx, t, who); err == nil {
 			b.works(t)
 			return up, nil

@@ -97,6 +97,7 @@ type GatewayOptions struct {
 	Peers    PeerMemory
 	Own      func(netip.AddrPort) bool // says of an address whether one of our outbounds listens on it (SEM 24)
 	Loops    *Loops                    // finds connections that are redirected back to us; nil: none are looked for
+	Mark     uint32                    // of our sockets (SO_MARK), by which a firewall knows them; 0: none
 
 	Observer Observer
 	Log      *slog.Logger
@@ -151,7 +152,7 @@ func (g *Gateway) ours(a netip.AddrPort) bool { return g.o.Own != nil && g.o.Own
 
 // dial opens a TCP connection from the configured source address.
 func (g *Gateway) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{Timeout: g.o.Timeouts.Connect, KeepAlive: -1}
+	d := net.Dialer{Timeout: g.o.Timeouts.Connect, KeepAlive: -1, Control: marked(g.o.Mark)}
 	for _, a := range g.o.Source {
 		if a.Is4() == to.Addr().Is4() {
 			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0))

@@ -22,26 +22,28 @@ type backends struct {
 type madeFrom struct {
 	inbound  string
 	hostname string
+	mark     int
 	backend  config.Backend
 	timeouts config.Timeouts
 	servers  []string // that names are asked of
 }
 
 func (b builder) backends(names *resolve.Resolver, in config.Inbound) *backends {
-	from := madeFrom{in.Name, b.hostname, in.Backend, in.Timeouts, b.cfg.Resolver.Servers}
+	from := madeFrom{in.Name, b.hostname, b.cfg.Mark, in.Backend, in.Timeouts, b.cfg.Resolver.Servers}
 	if old := b.old.inbound(in.Name); old != nil && reflect.DeepEqual(old.backends.from, from) {
 		return old.backends
 	}
 	return &backends{from: from, Backends: proxy.NewBackends(proxy.BackendOptions{
 		Addresses: in.Backend.Addresses, RoundRobin: in.Backend.Balance == "round-robin",
 		Convey: conveys[in.Backend.ClientAddress], Inbound: in.Name, Hostname: b.hostname,
-		Timeouts: timeouts(in.Timeouts), Names: names, Observer: b.observer, Log: b.log,
+		Timeouts: timeouts(in.Timeouts), Names: names, Mark: uint32(b.cfg.Mark), Observer: b.observer, Log: b.log,
 	})}
 }
 
 var conveys = map[string]proxy.Convey{
 	"none": proxy.ConveyNone, "xclient": proxy.ConveyXCLIENT,
 	"proxy-v1": proxy.ConveyProxyV1, "proxy-v2": proxy.ConveyProxyV2,
+	"transparent": proxy.ConveyTransparent,
 }
 
 // start lets the backends be probed until end is called; group waits for it.

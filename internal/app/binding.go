@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 	"syscall"
+
+	"postern/proxy"
 )
 
 // binding is the change of listeners that a configuration asks for.
@@ -50,7 +52,29 @@ func bind(p *plan, before []*listener) (binding, error) {
 			return b.undo(before, err)
 		}
 	}
+	if err := b.open(p); err != nil {
+		return b.undo(before, err)
+	}
 	return b, nil
+}
+
+// open lets the listeners take connections to any address whose inbound or outbound wants
+// it. One that has it keeps it: it does no harm.
+func (b *binding) open(p *plan) error {
+	for _, l := range b.next {
+		f := p.front(l.front)
+		if f == nil || !f.anyone {
+			continue
+		}
+		socket, ok := l.Listener.(syscall.Conn)
+		if !ok {
+			continue
+		}
+		if err := proxy.Transparent(socket); err != nil {
+			return notTransparent(err, "%s %q: transparent = true", f.kind, f.name)
+		}
+	}
+	return nil
 }
 
 func (w wish) failure() error {

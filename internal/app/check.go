@@ -95,7 +95,7 @@ func Check(ctx context.Context, o CheckOptions) error {
 func (f *Findings) look(ctx context.Context, cfg *config.Config) {
 	f.Warnings = append(f.Warnings, cfg.Warnings...)
 	p, err := builder{cfg: cfg, lasting: forNow(cfg, peers.New(peers.Options{Store: store.NewMemory(time.Now)}))}.build()
-	if err != nil {
+	if err = errors.Join(privileges(cfg), err); err != nil {
 		for _, one := range Errors(err) {
 			f.Errors = append(f.Errors, withHint(one))
 		}

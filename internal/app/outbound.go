@@ -39,7 +39,7 @@ func (b builder) outbound(p *plan, out config.Outbound) (*outbound, error) {
 		settings.Also = ofThisHost // SEM 17: a redirected connection arrives from there
 	}
 	return &outbound{
-		front: front{kind: "outbound", name: out.Name, listen: out.Listen, grace: out.ShutdownGrace, settings: settings},
+		front: front{kind: "outbound", name: out.Name, listen: out.Listen, anyone: out.Transparent, grace: out.ShutdownGrace, settings: settings},
 		cfg:   out, gateway: gateway,
 	}, nil
 }
@@ -54,6 +54,7 @@ type gateway struct {
 
 type gatewayOf struct {
 	hostname string
+	mark     int
 	out      config.Outbound // what the gateway does not look at is left out
 	names    *lookup
 	roots    []*policy.Roots
@@ -61,7 +62,7 @@ type gatewayOf struct {
 
 // essence leaves out of an outbound what concerns its clients alone.
 func essence(out config.Outbound) config.Outbound {
-	out.Listen, out.From, out.FromWritten, out.Protocol, out.DSN = nil, nil, false, "", false
+	out.Listen, out.From, out.FromWritten, out.Transparent, out.Protocol, out.DSN = nil, nil, false, false, "", false
 	out.BareNewline, out.BareNewlineExempt, out.TraceHeader = "", nil, false
 	out.ShutdownGrace, out.Limits = 0, config.Limits{}
 	return out
@@ -73,7 +74,7 @@ func (b builder) gateway(p *plan, out config.Outbound) (*gateway, error) {
 	if err = errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
-	from := gatewayOf{hostname: b.hostname, out: essence(out), names: p.names, roots: rules.roots()}
+	from := gatewayOf{hostname: b.hostname, mark: b.cfg.Mark, out: essence(out), names: p.names, roots: rules.roots()}
 	if old := b.old.outbound(out.Name); old != nil && old.gateway.from.same(from) {
 		return old.gateway, nil
 	}
@@ -84,7 +85,7 @@ func (b builder) gateway(p *plan, out config.Outbound) (*gateway, error) {
 		Fallback: fallbacks[out.Fallback], RefuseBits: out.EightBit == "refuse",
 		Source: out.SourceAddress, Family: families[out.AddressFamily], Preference: preferences[out.AddressFamily],
 		ReuseIdle: out.ReuseIdle, Concurrency: out.Concurrency, Places: b.places, Timeouts: timeouts(out.Timeouts),
-		Resolver: p.names, Policy: b.engine(p, rules, out, memory), Peers: memory, Own: b.own.has, Loops: b.loops,
+		Resolver: p.names, Policy: b.engine(p, rules, out, memory), Peers: memory, Own: b.own.has, Loops: b.loops, Mark: uint32(b.cfg.Mark),
 		Observer: b.gatewayObserver(), Log: b.log,
 	})}, nil
 }
@@ -100,7 +101,7 @@ func (g gatewayOf) same(other gatewayOf) bool {
 			return false
 		}
 	}
-	return g.hostname == other.hostname && reflect.DeepEqual(g.out, other.out)
+	return g.hostname == other.hostname && g.mark == other.mark && reflect.DeepEqual(g.out, other.out)
 }
 
 var routes = map[string]proxy.Route{"mx": proxy.RouteMX, "original": proxy.RouteOriginal, "smarthost": proxy.RouteSmarthost}

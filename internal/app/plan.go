@@ -47,6 +47,7 @@ type front struct {
 	kind     string // inbound or outbound, as the configuration calls it
 	name     string
 	listen   []string
+	anyone   bool          // its listeners take connections to any address (TPROXY)
 	grace    time.Duration // for its sessions, at the end
 	settings proxy.Service
 }

@@ -7,6 +7,7 @@ import (
 
 	"postern/config"
 	"postern/probe"
+	"postern/proxy"
 	"postern/resolve"
 )
 
@@ -73,6 +74,9 @@ func probeConfig(o ProbeOptions) (*config.Config, error) {
 	out.Timeouts.Connect = min(out.Timeouts.Connect, probeConnect)
 	only := *cfg
 	only.Inbounds, only.Certificates, only.Outbounds = nil, nil, []config.Outbound{out}
+	if proxy.MayMark(uint32(only.Mark)) != nil {
+		only.Mark = 0 // who only looks may be anybody; without a redirect no mark is needed
+	}
 	return &only, nil
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -48,7 +49,7 @@ func (s *service) take(cfg *config.Config) error {
 	old := s.plan
 	b := builder{lasting: s.lasting, cfg: cfg, old: old, sockets: socketPorts(s.listeners)}
 	next, err := b.build()
-	if err != nil {
+	if err = errors.Join(privileges(cfg), err); err != nil {
 		return err
 	}
 	bound, err := bind(next, s.listeners)

@@ -12,7 +12,7 @@ inbound "mx" {
   listen = ["127.0.0.1:2500"]
   backend {
     address        = "127.0.0.1:2525"
-    client_address = "transparent"
+    client_address = "none"
   }
 }
 telemetry {
