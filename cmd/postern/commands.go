@@ -20,7 +20,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       app.ThisVersion().Version,
 	}
-	root.AddCommand(newRun(), newCheck(), newExplain(), newProbe(), newPeers(), newTLSA(), newDNSRecords(), newHealthcheck(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newProbe(), newPeers(), newRedirect(), newTLSA(), newDNSRecords(), newHealthcheck(), newDemo(), newVersion())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		cmd.SetOut(cmd.ErrOrStderr())
 		return errors.Join(errNoCommand, cmd.Help())

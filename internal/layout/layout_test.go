@@ -1,7 +1,7 @@
 // Package layout holds the rules of who may import whom, as a test. The
 // arrows point to the right:
 //
-//	cmd/postern → internal/app → config | telemetry | admin | probe → proxy →
+//	cmd/postern → internal/app → config | telemetry | admin | probe | redirect → proxy →
 //	peers, outcomes, tls/certs, tls/policy → store, tls/dane, tls/mtasts → resolve, smtpwire, tls/grade → tls/level, tls/report
 package layout
 
@@ -19,10 +19,11 @@ import (
 // that is not listed may import nothing of ours.
 var imports = map[string][]string{
 	"cmd/postern":  {"internal/app"},
-	"internal/app": {"config", "telemetry", "admin", "probe", "proxy", "peers", "outcomes", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level", "internal/sink"},
+	"internal/app": {"config", "telemetry", "admin", "probe", "redirect", "proxy", "peers", "outcomes", "store", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/dane", "tls/mtasts", "tls/report", "tls/grade", "tls/level", "internal/sink"},
 	"config":       {"tls/grade", "tls/level"},
 	"telemetry":    {"proxy", "tls/policy", "tls/level"},
 	"admin":        {},
+	"redirect":     {},
 	"probe":        {"proxy", "resolve", "smtpwire", "tls/policy", "tls/dane", "tls/mtasts", "tls/hello", "tls/grade", "tls/level"},
 	"proxy":        {"peers", "resolve", "smtpwire", "tls/certs", "tls/policy", "tls/report", "tls/grade", "tls/level"},
 	"peers":        {"store"},
@@ -62,6 +63,9 @@ var owners = map[string][]string{
 	"github.com/coreos/go-systemd/":   {"internal/app"},
 	"github.com/lmittmann/tint":       {"internal/app"},
 	"github.com/emersion/go-smtp":     {"internal/app", "test/"},
+	"github.com/google/nftables":      {"redirect"},
+	"github.com/mdlayher/netlink":     {"redirect"},
+	"github.com/vishvananda/netlink":  {"redirect"},
 	"github.com/hashicorp/golang-lru": {"peers", "proxy", "resolve", "tls/policy", "internal/app"},
 }
 

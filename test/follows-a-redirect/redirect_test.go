@@ -5,15 +5,8 @@
 package redirect
 
 import (
-	"errors"
-	"fmt"
-	"net"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"postern/internal/catest"
 	"postern/internal/dnstest"
@@ -110,8 +103,8 @@ func onOneMachine(t *testing.T) *world {
 	harness.Link(w.host, "out", []string{"10.77.0.1/24", "fd77::1/64"}, w.net, "in", internetAddrs)
 	w.internet(t)
 	names(t, w.host)
-	w.start(t, w.host, harness.Gateway{Addr: "127.0.0.1:10025", Also: "[::1]:10025"})
-	filter(t, w.host, harness.Snippets(t, "outbound.md", "Redirect on the machine of the mail server")[0])
+	w.start(t, w.host, harness.Gateway{Addr: "127.0.0.1:10025", Also: "[::1]:10025", User: "nobody"})
+	redirected(t, w.host, "Redirect on the machine of the mail server")
 	return w
 }
 
@@ -119,23 +112,15 @@ func onOneMachine(t *testing.T) *world {
 func onARouter(t *testing.T) *world {
 	w, router := routed(t)
 	w.start(t, router, harness.Gateway{Addr: "10.78.0.1:10025", Also: "[fd78::1]:10025", Outbound: inside})
-	filter(t, router, harness.Snippets(t, "outbound.md", "Redirect on a router")[0])
+	redirected(t, router, "Redirect on a router")
 	return w
 }
 
-// byTPROXY has it there with transparent sockets, as systemd opens them.
+// byTPROXY has it there with transparent sockets.
 func byTPROXY(t *testing.T) *world {
 	w, router := routed(t)
-	var sockets []*os.File
-	router.Do(func() {
-		for _, addr := range []string{"0.0.0.0:10025", "[::]:10025"} {
-			sockets = append(sockets, transparent(t, addr))
-		}
-	})
-	w.start(t, router, harness.Gateway{Addr: "0.0.0.0:10025", Also: "[::]:10025", Sockets: sockets, Outbound: inside})
-	advice := harness.Snippets(t, "outbound.md", "TPROXY on a router")
-	filter(t, router, advice[0])
-	router.Run(advice[1])
+	w.start(t, router, harness.Gateway{Addr: "0.0.0.0:10025", Also: "[::]:10025", Outbound: inside + "  transparent = true\n", User: "nobody"})
+	redirected(t, router, "TPROXY on a router")
 	return w
 }
 
@@ -156,35 +141,6 @@ func routed(t *testing.T) (*world, *harness.Namespace) {
 	return w, router
 }
 
-// transparent is a listener that takes connections to any address.
-func transparent(t *testing.T, addr string) *os.File {
-	config := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
-		controlled := c.Control(func(fd uintptr) {
-			if network == "tcp6" {
-				err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
-			} else {
-				err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1)
-			}
-		})
-		return errors.Join(err, controlled)
-	}}
-	network := "tcp4"
-	if strings.HasPrefix(addr, "[") {
-		network = "tcp6"
-	}
-	l, err := config.Listen(t.Context(), network, addr)
-	if err != nil {
-		harness.Skip(t, "no transparent sockets: %v", err)
-	}
-	defer l.Close()
-	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
 // start runs postern on one machine, and an unmodified Postfix on the host.
 func (w *world) start(t *testing.T, on *harness.Namespace, g harness.Gateway) {
 	g.DNS, g.Route, g.Roots = "127.0.0.1:53", "original", w.lab.CA.File
@@ -193,9 +149,14 @@ func (w *world) start(t *testing.T, on *harness.Namespace, g harness.Gateway) {
 	w.host.Do(func() { w.sender = harness.NewPostfixSender(t, transports) })
 }
 
-func filter(t *testing.T, n *harness.Namespace, rules string) {
-	harness.Tool(t, "nft")
-	n.Run(fmt.Sprintf("nft -f - <<'END'\n%sEND\n", rules))
+// redirected does what the document says.
+func redirected(t *testing.T, n *harness.Namespace, heading string) {
+	n.Do(func() {
+		command := strings.Fields(harness.Snippets(t, "outbound.md", heading)[0])
+		if out, code := harness.Run(t, "", harness.Binary(t), command[1:]...); code != 0 {
+			t.Fatalf("%q: %d\n%s", command, code, out)
+		}
+	})
 }
 
 // send has the mail server send to each of the domains.
@@ -260,6 +221,25 @@ func TestBrokenTLSDoesNotStopMail(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		w.send("broken.test")
 		harness.Eventually(t, "broken.test has its message", func() bool { return len(w.servers["broken"].Messages()) == 1 })
+	})
+}
+
+// Fail closed: what was redirected is refused, and nothing passes by.
+func TestNothingPassesAPosternThatIsDead(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		w.out.Kill()
+		w.send("ipv4.test", "ipv6.test")
+		for _, domain := range []string{"ipv4.test", "ipv6.test"} {
+			harness.Eventually(t, "it waits", func() bool { return w.sender.Deferred()["b@"+domain] != "" })
+			if reason := w.sender.Deferred()["b@"+domain]; !strings.Contains(reason, "Connection refused") {
+				t.Errorf("%s waits because of %q", domain, reason)
+			}
+		}
+		for name, s := range w.servers {
+			if n := len(s.Conns()); n != 0 {
+				t.Errorf("%s has got %d connections", name, n)
+			}
+		}
 	})
 }
 

@@ -43,6 +43,7 @@ type Postern struct {
 	config  string     // path
 	sockets []*os.File // given to it at its start
 	env     []string   // beside that of the test
+	as      []string   // the command that starts it as another user; nil: it starts by itself
 }
 
 // Start writes the configuration, starts postern and waits until it listens.
@@ -84,6 +85,14 @@ func (p *Postern) Described() Edge { return p.edge }
 func (p *Postern) WriteConfig(text string) {
 	p.t.Helper()
 	write(p.t, p.config, text, 0o600)
+}
+
+// Config writes text as a configuration of its own, and gives its path.
+func Config(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.hcl")
+	write(t, path, text, 0o600)
+	return path
 }
 
 // Reload sends SIGHUP and waits until the log tells of a reload.

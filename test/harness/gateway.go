@@ -30,6 +30,7 @@ type Gateway struct {
 	Bolt     string     // path of the state; it is kept in memory when empty
 	Sockets  []*os.File // listeners that it is given, as by systemd, instead of its own
 	Env      []string   // further variables of its environment, as "NAME=value"
+	User     string     // that it runs as, with CAP_NET_RAW alone; root when empty
 	Outbound string     // further lines of HCL inside outbound
 	Top      string     // further HCL beside it
 }
@@ -45,11 +46,30 @@ func (g Gateway) Start(t testing.TB) *Postern {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	p := &Postern{t: t, Addr: g.Addr, Admin: FreePort(t, "127.0.0.1"), config: filepath.Join(dir, "config.hcl"), sockets: g.Sockets, env: g.Env}
+	if g.User != "" {
+		p.become(&g, dir)
+	}
 	p.WriteConfig(g.HCL(p))
+	if g.User != "" {
+		must(t, os.Chmod(p.config, 0o644))
+	}
 	p.Process = p.launch()
 	t.Cleanup(p.finish)
 	p.waitListening()
 	return p
+}
+
+// become has p run as another user, who can read what it needs.
+func (p *Postern) become(g *Gateway, dir string) {
+	p.as = []string{Tool(p.t, "setpriv"), "--reuid", g.User, "--clear-groups", "--inh-caps", "-all,+net_raw", "--ambient-caps", "-all,+net_raw", "--bounding-set", "-all,+net_raw"}
+	must(p.t, os.Chmod(dir, 0o755))
+	chown(p.t, dir, g.User)
+	if g.Roots != "" {
+		pem, err := os.ReadFile(g.Roots)
+		must(p.t, err)
+		g.Roots = filepath.Join(dir, "roots.pem")
+		write(p.t, g.Roots, string(pem), 0o644)
+	}
 }
 
 // HCL is the configuration for p as text.
@@ -87,7 +107,7 @@ func (g Gateway) HCL(p *Postern) string {
 // the variables name the process itself.
 func (p *Postern) launch() *Process {
 	if len(p.sockets) == 0 {
-		return StartProcess(p.t, "env", slices.Concat(p.env, []string{Binary(p.t), "run", "--config", p.config})...)
+		return StartProcess(p.t, "env", slices.Concat(p.env, p.as, []string{Binary(p.t), "run", "--config", p.config})...)
 	}
 	const script = `export LISTEN_PID=$$ LISTEN_FDS=$1 LISTEN_FDNAMES=$2; shift 2; exec "$@"`
 	names := strings.TrimSuffix(strings.Repeat("egress:", len(p.sockets)), ":")

@@ -102,6 +102,9 @@ func (n *Namespace) Run(script string) {
 	})
 }
 
+// T is the test that the namespace was made for.
+func (n *Namespace) T() testing.TB { return n.t }
+
 // Link connects two namespaces by a cable. Each end is a name of an interface
 // and the addresses that it gets, as "ip addr add" takes them.
 func Link(a *Namespace, aName string, aAddrs []string, b *Namespace, bName string, bAddrs []string) {

@@ -28,7 +28,10 @@ func NewPostfix(t testing.TB, settings ...string) *Postfix {
 	return NewPostfixAt(t, FreePort(t, "127.0.0.1"), settings...)
 }
 
-// NewPostfixAt is NewPostfix on an address.
+// everywhere, with a port behind it, is every address of inet_interfaces, IPv6 too.
+const everywhere = "0.0.0.0:"
+
+// NewPostfixAt is NewPostfix on an address; 0.0.0.0 is as the settings say.
 func NewPostfixAt(t testing.TB, addr string, settings ...string) *Postfix {
 	t.Helper()
 	Root(t)
@@ -137,7 +140,7 @@ smtp unix - - n - - smtp
 relay unix - - n - - smtp
 lmtp unix - - n - - lmtp
 virtual unix - n n - - virtual
-`, p.Addr, p.ProxyAddr)
+`, strings.TrimPrefix(p.Addr, everywhere), p.ProxyAddr)
 	write(p.t, filepath.Join(p.config, "master.cf"), text, 0o644)
 }
 

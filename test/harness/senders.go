@@ -20,8 +20,9 @@ import (
 // Wait give that.
 type Sender struct {
 	MTA
-	queue func() []Queued
-	flush func()
+	ProxyAddr string // of a Postfix: its listener that wants a PROXY header
+	queue     func() []Queued
+	flush     func()
 }
 
 // Queued is a recipient whose message waits in the queue of a Sender.
@@ -96,8 +97,14 @@ smtp_dns_support_level = enabled
 // NewPostfixSender starts a Postfix that sends as the settings say.
 func NewPostfixSender(t testing.TB, settings ...string) *Sender {
 	t.Helper()
-	p := NewPostfix(t, override(sending, strings.Join(settings, "\n")))
-	s := &Sender{MTA: p.MTA}
+	return NewPostfixSenderAt(t, FreePort(t, "127.0.0.1"), settings...)
+}
+
+// NewPostfixSenderAt is NewPostfixSender with a listener on an address.
+func NewPostfixSenderAt(t testing.TB, addr string, settings ...string) *Sender {
+	t.Helper()
+	p := NewPostfixAt(t, addr, override(sending, strings.Join(settings, "\n")))
+	s := &Sender{MTA: p.MTA, ProxyAddr: p.ProxyAddr}
 	postqueue := Tool(t, "postqueue")
 	s.queue = func() []Queued {
 		out, err := exec.Command(postqueue, "-c", p.config, "-j").Output()
