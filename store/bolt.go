@@ -56,6 +56,14 @@ func stampOf(t time.Time) (s stamp) {
 	return s
 }
 
+// time is the inverse of stampOf.
+func (s stamp) time() time.Time {
+	if s.never() {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(binary.BigEndian.Uint64(s[:])))
+}
+
 func (s stamp) never() bool { return s == stamp{} }
 
 func (s stamp) expired(now time.Time) bool {
@@ -170,6 +178,18 @@ func (b *Bolt) page(prefix string, from []byte) (page []pair, next []byte, err e
 		return nil
 	})
 	return page, next, err
+}
+
+// dump implements dumper.
+func (b *Bolt) dump(f func(Change)) error {
+	return b.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket(entryBucket).ForEach(func(k, raw []byte) error {
+			if expires, v, ok := split(raw); ok {
+				f(Change{Key: string(k), Value: bytes.Clone(v), Expires: expires.time(), Pinned: tx.Bucket(pinnedBucket).Get(k) != nil})
+			}
+			return nil
+		})
+	})
 }
 
 // Sweep implements Store, in transactions of bounded length.
