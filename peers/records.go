@@ -84,6 +84,8 @@ type record interface {
 	// protects says that less would be asked of a connection without it, so that
 	// strangers must not be able to push it out.
 	protects() bool
+	// merge adds what another record of the same kind says of the same peer.
+	merge(record)
 }
 
 func (r *HostRecord) seen() *Tally   { return &r.Seen }
