@@ -19,6 +19,7 @@
 // mode says who may use it, and never for the network:
 //
 //	GET /explain?domain=NAME[&outbound=NAME]  what would be done with mail for NAME, as a JSON array
+//	POST /upgrade[?binary=PATH]               has a new process take over: {"process": 4711}
 //	DELETE /peers/NAME                        forgets: {"forgotten": 2}; 404 when there was nothing
 //	POST /tlsa-seen                           notes which TLSA records are published: a Sighting; since when each is, as a JSON array
 //
@@ -53,6 +54,8 @@ type Options struct {
 	Explain Explain
 	// Seen serves /tlsa-seen, with Control alone. Left out: 404.
 	Seen Seen
+	// Upgrade serves /upgrade, with Control alone. Left out: 404.
+	Upgrade Upgrade
 	// Control says that what changes state is served too.
 	Control bool
 	// Log is told of broken requests and of panics. Left out: nobody is.

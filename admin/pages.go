@@ -9,7 +9,7 @@ import (
 
 // handler routes requests. Whatever is asked for, another method than GET or
 // HEAD is refused first, so that no page can ever be made to act; with Control,
-// DELETE and POST go on to the one kind of page that knows each.
+// those that act go on to the page that knows each.
 func handler(options Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", index(options))
@@ -33,6 +33,9 @@ func handler(options Options) http.Handler {
 	if options.Control && options.Seen != nil {
 		mux.HandleFunc("POST "+seenPath, seen(options.Seen))
 	}
+	if options.Control && options.Upgrade != nil {
+		mux.HandleFunc("POST /upgrade", upgrade(options.Upgrade))
+	}
 	return onlyReading(mux, options.Control)
 }
 
@@ -42,7 +45,8 @@ func onlyReading(next http.Handler, control bool) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		forgets := r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/peers/")
 		notes := r.Method == http.MethodPost && r.URL.Path == seenPath
-		acts := control && (forgets || notes)
+		upgrades := r.Method == http.MethodPost && r.URL.Path == "/upgrade"
+		acts := control && (forgets || notes || upgrades)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && !acts {
 			// RFC 9110, 15.5.6: a 405 says what is allowed.
 			w.Header().Set("Allow", "GET, HEAD")

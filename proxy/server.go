@@ -30,7 +30,8 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	draining bool
-	empty    chan struct{} // closed when draining and no session is left
+	awaited  bool          // somebody waits for empty
+	empty    chan struct{} // closed when awaited and no session is left
 
 	turnedAway atomic.Int32
 }
@@ -168,7 +169,7 @@ func (s *Server) remove(ses *session) {
 	}
 	delete(s.sessions, ses)
 	ses.front.Limits.Places.giveBack()
-	if s.draining && len(s.sessions) == 0 {
+	if s.awaited && len(s.sessions) == 0 {
 		close(s.empty)
 	}
 }
@@ -180,13 +181,32 @@ func (s *Server) stopping() bool {
 	return s.draining
 }
 
+// Finish waits until all sessions have ended by themselves, or ctx ends, which is
+// the error then. The listeners are the caller's to close, before. Shutdown is
+// still to be called.
+func (s *Server) Finish(ctx context.Context) error {
+	s.mu.Lock()
+	s.awaited = true
+	left := len(s.sessions)
+	s.mu.Unlock()
+	if left == 0 {
+		return nil
+	}
+	select {
+	case <-s.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Shutdown ends all sessions: those that wait for a command get 421 at once,
 // messages that are under way are finished first (RFC 5321, 3.8). When ctx ends,
 // what is left is closed. The listeners are the caller's to close, before.
 // It is called once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.draining = true
+	s.draining, s.awaited = true, true
 	left := len(s.sessions)
 	for ses := range s.sessions {
 		ses.down.conn.Wake()

@@ -20,7 +20,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       app.ThisVersion().Version,
 	}
-	root.AddCommand(newRun(), newCheck(), newExplain(), newProbe(), newPeers(), newRedirect(), newTLSA(), newDNSRecords(), newHealthcheck(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newProbe(), newPeers(), newRedirect(), newTLSA(), newDNSRecords(), newUpgrade(), newHealthcheck(), newDemo(), newVersion())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		cmd.SetOut(cmd.ErrOrStderr())
 		return errors.Join(errNoCommand, cmd.Help())
@@ -64,6 +64,24 @@ func newRun() *cobra.Command {
 	file := configFlag(cmd)
 	cmd.RunE = work(func(cmd *cobra.Command) error {
 		return app.Run(cmd.Context(), *file, cmd.ErrOrStderr())
+	})
+	return cmd
+}
+
+func newUpgrade() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Replace the running process by a new one, without dropping a session",
+		Long: "Have the postern that runs start the program anew, with the sockets that it listens on, and hand over to it: after a new version was installed, or after a change of " +
+			"the configuration that needs a restart. No connection is refused and no session cut: the old process finishes those that it has, within shutdown_grace, and ends.\n\n" +
+			"It is asked through its admin socket. When the new process cannot start, the old one goes on as if nothing had happened; the exit code is 1 then, and the reason is written. " +
+			"A process of systemd's stays one. Process 1 of a container cannot be replaced: start a new container there.",
+		Args: cobra.NoArgs,
+	}
+	file, asJSON := configFlag(cmd), jsonFlag(cmd)
+	binary := cmd.Flags().String("binary", "", "run this `FILE`, with its whole path (default: the path that the running process was started from)")
+	cmd.RunE = work(func(cmd *cobra.Command) error {
+		return app.Upgrade(cmd.Context(), app.UpgradeOptions{Config: *file, Binary: *binary, JSON: *asJSON, Out: cmd.OutOrStdout()})
 	})
 	return cmd
 }

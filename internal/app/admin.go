@@ -30,8 +30,12 @@ type adminListener struct {
 	done   chan struct{}
 }
 
-// openAdmin opens both, but for a listener of the page that is open already.
-func openAdmin(c config.Admin, opened net.Listener) (all adminListeners, err error) {
+// openAdmin opens both, but for those that are open already.
+func openAdmin(c config.Admin, o startOptions) (all adminListeners, err error) {
+	opened := o.admin
+	if opened == nil {
+		opened = o.estate.take(c.Listen)
+	}
 	if opened == nil && c.Listen != "" {
 		if opened, err = listen(c.Listen); err != nil {
 			return all, problem(Hint(err), "admin: %w", err)
@@ -40,7 +44,9 @@ func openAdmin(c config.Admin, opened net.Listener) (all adminListeners, err err
 	if opened != nil {
 		all.page = &adminListener{Listener: opened}
 	}
-	if c.Socket != "" {
+	if socket := o.estate.take(c.Socket); socket != nil {
+		all.socket = &adminListener{Listener: socket}
+	} else if c.Socket != "" {
 		socket, err := listenSocket(c.Socket)
 		if err != nil {
 			return all, problem(Hint(err), "admin: %w", err)
@@ -50,13 +56,25 @@ func openAdmin(c config.Admin, opened net.Listener) (all adminListeners, err err
 	return all, nil
 }
 
-func (a adminListeners) serve(metrics http.Handler, s *service) {
-	o := admin.Options{Ready: s.ready, Metrics: metrics, Memory: peerPages{remembered{s.memory, s.memories, s.sts}, s.log}, Log: s.log}
+func (a adminListeners) serve(metrics http.Handler, p *process) {
+	o := admin.Options{Ready: p.ready, Metrics: metrics, Memory: peerPages{remembered{p.memory, p.memories, p.sts}, p.log}, Log: p.log}
 	a.page.serve(o)
-	o.Control, o.Explain = true, s.explain
-	seen := &tlsaSeen{state: s.memories, now: time.Now}
+	o.Control, o.Explain, o.Upgrade = true, p.explain, p.upgrade
+	seen := &tlsaSeen{state: p.memories, now: time.Now}
 	o.Seen = func(at admin.Sighting) (any, error) { return seen.note(at) }
+	a.removeSocket(true)
 	a.socket.serve(o)
+}
+
+// removeSocket says whether the file of the socket goes when we close it: not
+// when another process serves it.
+func (a adminListeners) removeSocket(at bool) {
+	if a.socket == nil {
+		return
+	}
+	if u, ok := a.socket.Listener.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(at)
+	}
 }
 
 func (a adminListeners) close() {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -82,7 +83,8 @@ func (c *adminClient) send(ctx context.Context, method, path string, body io.Rea
 	if response.StatusCode == http.StatusNotFound {
 		return unknown(failed.Error)
 	}
-	return fmt.Errorf("the postern at %s: %s", c.path, failed.Error)
+	text, hint, _ := strings.Cut(failed.Error, "\n")
+	return problem(hint, "the postern at %s: %s", c.path, text)
 }
 
 // unknown says in words that what was asked for does not exist.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"syscall"
@@ -170,11 +169,7 @@ func (b *binding) undo(before []*listener, err error) (binding, error) {
 
 // double returns another listener on the same socket.
 func double(l net.Listener) (net.Listener, error) {
-	t, ok := l.(*net.TCPListener)
-	if !ok {
-		return nil, fmt.Errorf("%s is no TCP socket", l.Addr())
-	}
-	f, err := t.File()
+	f, err := duplicate(l)
 	if err != nil {
 		return nil, err
 	}

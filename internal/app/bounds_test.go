@@ -27,7 +27,7 @@ func stranger(t *testing.T, mode string) mtasts.Entry {
 func TestStrangersCannotPushOutWhatProtectsMail(t *testing.T) {
 	for _, mode := range []string{"testing", "enforce"} {
 		var log bytes.Buffer
-		s := must1(openState(config.State{Kind: "memory"}, slog.New(slog.NewTextHandler(&log, nil))))
+		s := must1(openState(config.State{Kind: "memory"}, slog.New(slog.NewTextHandler(&log, nil)), false))
 		cache := policyCache{s}
 		must(cache.Put("victim.com", mtasts.Entry{ID: "1", Policy: "version: STSv1\nmode: enforce\nmx: mx.victim.com\nmax_age: 86400\n"}, time.Now().Add(day)))
 		finder := newTLSAFinder(tlsaNames{}, s, slog.New(slog.DiscardHandler))

@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,12 @@ func status(text string) string {
 func (n notifier) ready(text string)    { n.tell(daemon.SdNotifyReady, status(text)) }
 func (n notifier) stopping(text string) { n.tell(daemon.SdNotifyStopping, status(text)) }
 func (n notifier) watchdog()            { n.tell(daemon.SdNotifyWatchdog) }
+
+// successor says that another process is the main one from now on. What we
+// would say later is not for us to say.
+func (n notifier) successor(pid int) {
+	n.tell("MAINPID="+strconv.Itoa(pid), status("another process has taken over"))
+}
 
 // reloading must be followed by ready. Type=notify-reload wants to know when it
 // began, by the clock that the manager uses too.

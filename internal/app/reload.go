@@ -18,6 +18,10 @@ func (p *process) reload() {
 		p.log.Info("nothing to reload: there is no configuration file")
 		return
 	}
+	if p.succession.abort != nil {
+		p.log.Warn("not reloaded: an upgrade is under way, and the new process reads the configuration itself; reload again should the upgrade fail")
+		return
+	}
 	p.notify.reloading()
 	cfg, err := config.Load(p.path)
 	if err == nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -18,29 +17,34 @@ import (
 	"postern/outcomes"
 	"postern/peers"
 	"postern/proxy"
-	"postern/store"
 	"postern/tls/certs"
 )
 
 // Run runs the proxy with the configuration in the file that was named, or in
 // the first of the usual places, until it is told to stop: SIGHUP reloads,
-// SIGTERM or SIGINT drains, a second one leaves at once. The log goes to w.
+// SIGUSR2 has a new process take over, SIGTERM or SIGINT drains, a second one
+// leaves at once. The log goes to w. Started by a process that it is to take over
+// from, it does that.
 //
 // It returns nil after a clean drain. An error may have a Hint, and
 // NeedsEditing says whether it is of the configuration.
 func Run(ctx context.Context, named string, w io.Writer) error {
 	// From the first moment: a SIGHUP that comes early must not kill us.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
-	cfg, path, err := load(named)
+	estate, err := inherit()
 	if err != nil {
 		return unconfigured{err}
 	}
-	tuneMemory()
-	p, err := start(cfg, startOptions{path: path, log: w})
+	cfg, path, err := load(named)
 	if err != nil {
-		return err
+		return estate.failed(err)
+	}
+	tuneMemory()
+	p, err := start(cfg, startOptions{path: path, log: w, estate: estate})
+	if err != nil {
+		return estate.failed(err)
 	}
 	return p.loop(ctx, signals)
 }
@@ -51,15 +55,19 @@ type startOptions struct {
 	log     io.Writer    //
 	sockets []*listener  // opened already, in the place of listen addresses; nil: systemd's
 	admin   net.Listener // likewise
+	estate  *estate      // of the process to take over from; nil: there is none
 }
 
 // process is a service with all that surrounds it.
 type process struct {
 	*service
 	cfg     *config.Config // of the start: what needs a restart is compared with it
-	state   store.Store    // of the memory; closed at the end
+	state   *keeper        // of the memory
 	admin   adminListeners
 	metrics func(context.Context) error
+
+	succession *succession
+	leaving    chan struct{} // closed when it begins to drain
 
 	flushLog func()
 }
@@ -67,39 +75,39 @@ type process struct {
 // start brings everything up. An error means that nothing is left running.
 func start(cfg *config.Config, o startOptions) (*process, error) {
 	log, flush := newLogger(o.log, cfg.Log)
-	p := &process{cfg: cfg, flushLog: flush, metrics: func(context.Context) error { return nil }}
+	p := &process{
+		cfg: cfg, flushLog: flush, metrics: func(context.Context) error { return nil },
+		succession: newSuccession(), leaving: make(chan struct{}),
+	}
 	observer, pages, err := p.observer(cfg, o.admin)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.remember(cfg.State, log); err != nil {
+	if p.state, err = openKeeper(cfg.State, log, o.estate != nil); err != nil {
 		return nil, p.failed(err)
 	}
+	p.state.memory, p.state.outcomes = peers.New(peers.Options{Store: p.state, Log: log}), outcomes.New(outcomes.Options{Store: p.state, Log: log})
 	p.service = newService(lasting{
 		hostname: cfg.Hostname, tickets: certs.NewTickets(nil), places: newPlaces(), own: new(ownAddresses), loops: proxy.NewLoops(), latest: new(latest),
-		memory: peers.New(peers.Options{Store: p.state, Log: log}), memories: p.state, outcomes: outcomes.New(outcomes.Options{Store: p.state, Log: log}),
+		memory: p.state.memory, memories: p.state, outcomes: p.state.outcomes,
 		observer: observer, log: log,
 	}, o.path)
 	p.sts = p.policies()
 	if err := p.open(o); err != nil {
 		return nil, p.failed(err)
 	}
-	p.admin.serve(pages, p.service)
+	p.admin.serve(pages, p)
 	p.sayHello()
+	p.state.begin()
 	p.beside.Go(func() { p.tickets.Run(p.ctx) })
 	p.beside.Go(func() { p.memory.Run(p.ctx) })
 	p.beside.Go(func() { p.outcomes.Run(p.ctx) })
 	p.beside.Go(func() { (&janitor{count: p.handshakes, release: debug.FreeOSMemory}).run(p.ctx) })
 	p.beside.Go(func() { warnNames(p.ctx, p.log, cfg) })
 	flush()
-	p.notify.ready(p.summary())
+	summary := p.summary()
+	o.estate.serving(&p.beside, func() { p.notify.ready(summary) })
 	return p, nil
-}
-
-// remember opens the state.
-func (p *process) remember(c config.State, log *slog.Logger) (err error) {
-	p.state, err = openState(c, log)
-	return err
 }
 
 // failed undoes what start had done until it failed.
@@ -113,22 +121,38 @@ func (p *process) failed(err error) error {
 	// The error before them is the one to tell.
 	_ = p.metrics(context.Background())
 	if p.state != nil {
-		_ = p.state.Close()
+		p.state.finish()
 	}
 	return err
 }
 
 // open opens all sockets and takes the first configuration.
 func (p *process) open(o startOptions) (err error) {
-	if p.listeners = o.sockets; o.sockets == nil {
+	switch {
+	case o.estate != nil:
+		p.listeners = o.estate.fronts(p.cfg)
+	case o.sockets != nil:
+		p.listeners = o.sockets
+	default:
 		if p.listeners, err = systemdSockets(p.cfg); err != nil {
 			return err
 		}
 	}
-	if p.admin, err = openAdmin(p.cfg.Admin, o.admin); err != nil {
+	if p.admin, err = openAdmin(p.cfg.Admin, o); err != nil {
 		return err
 	}
-	return p.take(p.cfg)
+	next, bound, err := p.prepare(p.cfg)
+	if err != nil {
+		return err
+	}
+	if o.estate.prepared(); o.estate != nil {
+		if err := p.state.claim(0); err != nil && !isInUse(err) {
+			shutAll(bound.fresh)
+			return problem(stateHint, "state: %w", err)
+		}
+	}
+	p.swap(nil, next, bound)
+	return nil
 }
 
 // loop does what signals ask for, until one of them or ctx ends it.
@@ -141,10 +165,20 @@ func (p *process) loop(ctx context.Context, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 			return p.drain(signals, watchdog)
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			switch sig {
+			case syscall.SIGHUP:
+				p.reload()
+			case syscall.SIGUSR2:
+				p.begin(request{answer: func(handover) {}})
+			default:
 				return p.drain(signals, watchdog)
 			}
-			p.reload()
+		case r := <-p.succession.requests:
+			p.begin(r)
+		case o := <-p.succession.outcome:
+			if p.ended(o); o.err == nil {
+				return p.retire(signals)
+			}
 		case <-watchdog:
 			p.notify.watchdog()
 		}
@@ -154,13 +188,65 @@ func (p *process) loop(ctx context.Context, signals <-chan os.Signal) error {
 // errImpatient is the end by a second signal.
 var errImpatient = errors.New("stopped at once by a second signal")
 
+// retire is the end of a process that another one has taken over from. Nobody is
+// told to go: sessions end when their clients have done what they came for, within
+// their grace. After that, or at a signal, the rest is drained.
+func (p *process) retire(signals <-chan os.Signal) error {
+	p.leave()
+	p.handedOver()
+	p.admin.close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.eachServer(func(f *front, server *proxy.Server) error {
+			ctx, cancel := context.WithTimeout(ctx, f.grace)
+			defer cancel()
+			return server.Finish(ctx)
+		})
+	}()
+	for waiting := true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		case sig := <-signals:
+			waiting = sig == syscall.SIGHUP || sig == syscall.SIGUSR2
+		}
+	}
+	stop()
+	<-done
+	return p.drain(signals, nil)
+}
+
+// handedOver leaves to the successor what is for one process alone.
+func (p *process) handedOver() {
+	p.notify.send = func(string) error { return nil } // it tells the manager
+	p.admin.removeSocket(false)
+}
+
+// leave stops accepting, and lets go of what another process may wait for.
+func (p *process) leave() {
+	if !p.draining.Swap(true) {
+		close(p.leaving)
+		shutAll(p.listeners)
+		p.state.letGo()
+	}
+}
+
 // drain stops accepting, lets the sessions end within their grace, and leaves.
 // The admin page answers until the end, and says that we are not ready.
 func (p *process) drain(signals <-chan os.Signal, watchdog <-chan time.Time) error {
-	p.draining.Store(true)
+	if p.succession.abort != nil {
+		p.succession.abort()
+		o := <-p.succession.outcome
+		if p.ended(o); o.err == nil { // it was faster
+			p.handedOver()
+		}
+	}
 	p.notify.stopping("finishing messages that are under way")
 	p.log.Info("stopping: no new sessions, messages under way are finished", "sessions", p.sessions())
-	shutAll(p.listeners)
+	p.leave()
 	done := make(chan error, 1)
 	ctx, cut := context.WithCancel(context.Background())
 	defer cut()
@@ -176,7 +262,7 @@ func (p *process) drain(signals <-chan os.Signal, watchdog <-chan time.Time) err
 			p.log.Info("stopped")
 			return nil
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			if sig != syscall.SIGHUP && sig != syscall.SIGUSR2 {
 				cut()
 				p.cancel()
 				<-done
@@ -192,21 +278,29 @@ func (p *process) drain(signals <-chan os.Signal, watchdog <-chan time.Time) err
 
 // shutdownAll drains all servers side by side.
 func (p *process) shutdownAll(ctx context.Context) error {
+	err := p.eachServer(func(f *front, server *proxy.Server) error {
+		if err := shutdown(ctx, server, f.grace); err != nil {
+			return fmt.Errorf("%s %q: %w", f.kind, f.name, err)
+		}
+		return nil
+	})
+	p.retiring.Wait()
+	return err
+}
+
+// eachServer does something with all servers, side by side.
+func (p *process) eachServer(do func(*front, *proxy.Server) error) (all error) {
 	var group sync.WaitGroup
 	var mu sync.Mutex
-	var all error
 	for name, server := range p.servers {
-		f := p.plan.front(name)
 		group.Go(func() {
-			if err := shutdown(ctx, server, f.grace); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				all = errors.Join(all, fmt.Errorf("%s %q: %w", f.kind, name, err))
-			}
+			err := do(p.plan.front(name), server)
+			mu.Lock()
+			defer mu.Unlock()
+			all = errors.Join(all, err)
 		})
 	}
 	group.Wait()
-	p.retiring.Wait()
 	return all
 }
 
@@ -223,12 +317,7 @@ func (p *process) end() {
 	p.admin.close()
 	p.beside.Wait()
 	p.sts.Close()
-	// Both have logged what could not be written.
-	_ = p.memory.Flush()
-	_ = p.outcomes.Flush()
-	if err := p.state.Close(); err != nil {
-		p.log.Warn("the state was not closed well", "error", err)
-	}
+	p.state.finish()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	// Nobody is left to read what could not be measured.

@@ -46,19 +46,26 @@ func newService(l lasting, path string) *service {
 // take makes a configuration the one in use. Until all that can fail has been
 // done, nothing is changed: an error leaves everything as it was.
 func (s *service) take(cfg *config.Config) error {
-	old := s.plan
-	b := builder{lasting: s.lasting, cfg: cfg, old: old, sockets: socketPorts(s.listeners)}
-	next, err := b.build()
-	if err = errors.Join(privileges(cfg), err); err != nil {
-		return err
-	}
-	bound, err := bind(next, s.listeners)
+	next, bound, err := s.prepare(cfg)
 	if err != nil {
-		s.serve(bound)
 		return err
 	}
-	s.swap(old, next, bound)
+	s.swap(s.plan, next, bound)
 	return nil
+}
+
+// prepare does all that can fail.
+func (s *service) prepare(cfg *config.Config) (next *plan, bound binding, err error) {
+	b := builder{lasting: s.lasting, cfg: cfg, old: s.plan, sockets: socketPorts(s.listeners)}
+	next, err = b.build()
+	if err = errors.Join(privileges(cfg), err); err != nil {
+		return nil, bound, err
+	}
+	if bound, err = bind(next, s.listeners); err != nil {
+		s.serve(bound)
+		return nil, bound, err
+	}
+	return next, bound, nil
 }
 
 // serve accepts on the listeners that are not served yet.

@@ -15,17 +15,22 @@ import (
 // place and the usual one cannot be used, it is kept in memory, with a warning:
 // mail flows without it. A file that is there and cannot be read is an error
 // all the same, because what it held must not be lost without a word, and so is
-// whatever keeps a place from being used that was named.
-func openState(c config.State, log *slog.Logger) (store.Store, error) {
+// whatever keeps a place from being used that was named. For one that succeeds
+// another process a file that is in use is an error too: it will be free.
+func openState(c config.State, log *slog.Logger, succeeds bool) (store.Store, error) {
 	bounds := stateBounds(log)
 	if c.Kind == "memory" {
 		return store.NewBoundedMemory(time.Now, bounds), nil
 	}
-	s, err := openBolt(c.Path, bounds)
+	patience := time.Duration(0) // that of the store
+	if succeeds {
+		patience = time.Millisecond // the other waits for us before it lets go
+	}
+	s, err := openBolt(store.BoltOptions{Path: c.Path, Bounds: bounds, Timeout: patience})
 	if err == nil {
 		return s, nil
 	}
-	if c.Written || errors.Is(err, store.ErrForeign) {
+	if c.Written || errors.Is(err, store.ErrForeign) || succeeds && isInUse(err) {
 		return nil, problem(stateHint, "state: %w", err)
 	}
 	log.Warn("what is remembered of other mail systems is kept in memory alone, and forgotten at a restart", "error", err,
@@ -37,12 +42,12 @@ const stateHint = `The file is the path of the state "bolt" block, by default in
 	`With state "memory" {} nothing is kept over a restart.`
 
 // openBolt makes the folder of the file, for its owner alone, if there is none.
-func openBolt(path string, bounds store.Bounds) (store.Store, error) {
-	folder := filepath.Dir(path)
+func openBolt(o store.BoltOptions) (store.Store, error) {
+	folder := filepath.Dir(o.Path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	s, err := store.OpenBolt(store.BoltOptions{Path: path, Bounds: bounds})
+	s, err := store.OpenBolt(o)
 	if err != nil {
 		return nil, err // not s: a nil *store.Bolt in an interface is not nil
 	}

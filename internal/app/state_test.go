@@ -18,7 +18,7 @@ import (
 func opened(t *testing.T, c config.State) (s store.Store, log string, err error) {
 	t.Helper()
 	var text bytes.Buffer
-	s, err = openState(c, slog.New(slog.NewTextHandler(&text, nil)))
+	s, err = openState(c, slog.New(slog.NewTextHandler(&text, nil)), false)
 	if err == nil {
 		t.Cleanup(func() { s.Close() })
 	}
@@ -177,7 +177,7 @@ func TestAStartThatFailsLetsGoOfTheState(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `outbound "egress": cannot listen`) {
 		t.Fatalf("it starts where it cannot listen: %v", err)
 	}
-	s, err := openBolt(filepath.Join(w.dir, "state", "state.db"), store.Bounds{})
+	s, err := openBolt(store.BoltOptions{Path: filepath.Join(w.dir, "state", "state.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
