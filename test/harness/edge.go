@@ -23,12 +23,16 @@ type Edge struct {
 	ClientAddress string   // none when empty: it has no default
 	TLS           string   // offer | require | implicit | off
 	Grade         string
-	Certificates  []Pair // an ECDSA certificate for mx.test when nil
-	IP            string // to listen on, 127.0.0.1 when empty
-	Inbound       string // further lines of HCL inside inbound
-	BackendBlock  string // further lines of HCL inside backend
-	Top           string // further HCL beside it
-	CA            *CA    // made when nil
+	Certificates  []Pair   // an ECDSA certificate for mx.test when nil
+	IP            string   // to listen on, 127.0.0.1 when empty
+	Inbound       string   // further lines of HCL inside inbound
+	BackendBlock  string   // further lines of HCL inside backend
+	Top           string   // further HCL beside it
+	CA            *CA      // made when nil
+	Socket        string   // path of the admin socket
+	Bolt          string   // path of the state; it is kept in memory when empty
+	Activated     string   // path of systemd-socket-activate, which opens the listener
+	Under         []string // a command that runs postern
 }
 
 // Postern is a running postern process.
@@ -64,8 +68,16 @@ func (e Edge) Start(t testing.TB) *Postern {
 		Addr: FreePort(t, e.IP), Admin: FreePort(t, "127.0.0.1"),
 	}
 	p.Configure(e)
-	p.Process = StartProcess(t, binary, "run", "--config", p.config)
+	command := append(e.Under, binary, "run", "--config", p.config)
+	if e.Activated != "" {
+		command = append([]string{e.Activated, "--listen=" + p.Addr, "--fdname=mx"}, command...)
+	}
+	p.Process = StartProcess(t, command[0], command[1:]...)
 	t.Cleanup(p.finish)
+	if e.Activated != "" { // it starts postern when somebody comes
+		Eventually(t, "the socket is open", func() bool { return p.Ended() || Listening(p.Addr) })
+		Dial(t, p.Addr).Quit()
+	}
 	if !Poll(Deadline, func() bool { return p.Ended() || Listening(p.Addr) && Listening(p.Admin) }) || p.Ended() {
 		t.Fatalf("postern did not start with\n%s\nand said\n%s", e.hcl(p.Addr, p.Admin), p.Out.String())
 	}
@@ -195,7 +207,9 @@ func (p *Postern) finish() {
 // hcl is the configuration as text.
 func (e Edge) hcl(listen, admin string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "hostname = \"mx.test\"\nstate \"memory\" {}\nadmin {\n  listen = %q\n}\nlog {\n  format = \"json\"\n}\n", admin)
+	fmt.Fprintf(&b, "hostname = \"mx.test\"\n%sadmin {\n  listen = %q\n", stateBlock(e.Bolt), admin)
+	attribute(&b, "socket", e.Socket)
+	b.WriteString("}\nlog {\n  format = \"json\"\n}\n")
 	names := make([]string, len(e.Certificates))
 	for i, pair := range e.Certificates {
 		names[i] = fmt.Sprintf("%q", fmt.Sprintf("c%d", i))
@@ -219,6 +233,14 @@ func (e Edge) hcl(listen, admin string) string {
 	attribute(&b, "client_address", e.ClientAddress)
 	fmt.Fprintf(&b, "%s\n  }\n}\n%s\n", e.BackendBlock, e.Top)
 	return b.String()
+}
+
+// stateBlock keeps the state in a file, or in memory for "".
+func stateBlock(path string) string {
+	if path == "" {
+		return "state \"memory\" {}\n"
+	}
+	return fmt.Sprintf("state \"bolt\" {\n  path = %q\n}\n", path)
 }
 
 func attribute(b *strings.Builder, name, value string) {

@@ -75,12 +75,8 @@ func (p *Postern) become(g *Gateway, dir string) {
 // HCL is the configuration for p as text.
 func (g Gateway) HCL(p *Postern) string {
 	var b strings.Builder
-	state := "state \"memory\" {}\n"
-	if g.Bolt != "" {
-		state = fmt.Sprintf("state \"bolt\" {\n  path = %q\n}\n", g.Bolt)
-	}
 	fmt.Fprintf(&b, "hostname = \"gw.test\"\n%sadmin {\n  listen = %q\n  socket = %q\n}\nlog {\n  format = \"json\"\n}\n",
-		state, p.Admin, filepath.Join(filepath.Dir(p.config), "admin.sock"))
+		stateBlock(g.Bolt), p.Admin, filepath.Join(filepath.Dir(p.config), "admin.sock"))
 	b.WriteString("resolver {\n")
 	if g.DNS != "" {
 		fmt.Fprintf(&b, "  servers = [%q]\n", g.DNS)
@@ -132,10 +128,17 @@ func (p *Postern) Kill() {
 	p.judge()
 }
 
+// Launch starts postern with the same configuration after its end, and does not wait
+// until it listens.
+func (p *Postern) Launch() {
+	p.t.Helper()
+	p.Process = p.launch()
+}
+
 // StartAgain starts postern with the same configuration after its end.
 func (p *Postern) StartAgain() {
 	p.t.Helper()
-	p.Process = p.launch()
+	p.Launch()
 	p.waitListening()
 }
 

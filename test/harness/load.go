@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Load sends messages from several clients at once, each message with an id of
@@ -15,9 +17,11 @@ import (
 // refused with 421, or hung up on, goes on with a new session; one that nobody
 // listens to any more ends.
 type Load struct {
-	Clients    int  // at the same time, 4 when 0
-	PerSession int  // messages in one session, 3 when 0
-	Secured    bool // with STARTTLS
+	Clients    int    // at the same time, 4 when 0
+	PerSession int    // messages in one session, 3 when 0
+	Secured    bool   // with STARTTLS
+	Through    string // the address to connect to, when it is not that of the edge
+	Rate       int    // sessions to begin in a second, however many are open; Clients does not count then
 
 	mu    sync.Mutex
 	acked map[string]bool
@@ -35,6 +39,10 @@ func (l *Load) Start(t testing.TB, edge *Postern) {
 	if l.PerSession == 0 {
 		l.PerSession = 3
 	}
+	if l.Rate > 0 {
+		l.done.Go(func() { l.pace(t, edge) })
+		return
+	}
 	for i := range l.Clients {
 		l.done.Add(1)
 		go func() {
@@ -49,6 +57,20 @@ func (l *Load) Start(t testing.TB, edge *Postern) {
 				}
 			}
 		}()
+	}
+}
+
+// pace begins a session whenever it is time for the next.
+func (l *Load) pace(t testing.TB, edge *Postern) {
+	tick := time.NewTicker(time.Second / time.Duration(l.Rate))
+	defer tick.Stop()
+	for n := 0; !l.stop.Load(); n++ {
+		<-tick.C
+		l.done.Go(func() {
+			if err := l.session(t, edge, fmt.Sprintf("load-%d", n)); err != nil {
+				l.note(err)
+			}
+		})
 	}
 }
 
@@ -117,7 +139,7 @@ func (l *Load) note(err error) {
 }
 
 func (l *Load) session(t testing.TB, edge *Postern, name string) error {
-	c, err := tryDial(t, edge, l.Secured)
+	c, err := tryDial(t, edge, cmp.Or(l.Through, edge.Addr), l.Secured)
 	if err != nil {
 		return err
 	}
@@ -134,8 +156,8 @@ func (l *Load) session(t testing.TB, edge *Postern, name string) error {
 	return c.try("QUIT\r\n", 221)
 }
 
-func tryDial(t testing.TB, edge *Postern, secured bool) (*Client, error) {
-	c, err := TryConnect(t, edge.Addr)
+func tryDial(t testing.TB, edge *Postern, addr string, secured bool) (*Client, error) {
+	c, err := TryConnect(t, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type Process struct {
 	Out    Output
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it has ended and Out is complete
+	heir   atomic.Int64  // the process that has taken over from it, and has its outputs; 0: none
 }
 
 // StartProcess starts a program in a process group of its own.
@@ -63,10 +65,17 @@ func startProcess(t testing.TB, files []*os.File, name string, args ...string) *
 	return p
 }
 
-// Signal sends sig to the process itself.
-func (p *Process) Signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
+// Signal sends sig to the process itself, or to the last of those that have taken
+// over from it.
+func (p *Process) Signal(sig syscall.Signal) {
+	if heir := p.heir.Load(); heir != 0 {
+		_ = syscall.Kill(int(heir), sig) // it may have ended
+		return
+	}
+	_ = p.cmd.Process.Signal(sig)
+}
 
-// Ended reports whether the process has ended.
+// Ended reports whether the process has ended, and all that have its outputs.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.exited:
@@ -161,5 +170,10 @@ func buildPostern() {
 	build.out, build.err = cmd.CombinedOutput()
 }
 
-// Pid is the process's number.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+// Pid is the number of the process, or of the last that has taken over from it.
+func (p *Process) Pid() int {
+	if heir := p.heir.Load(); heir != 0 {
+		return int(heir)
+	}
+	return p.cmd.Process.Pid
+}
