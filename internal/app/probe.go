@@ -60,7 +60,6 @@ func Probe(ctx context.Context, o ProbeOptions) error {
 	return o.run(ctx, p, targets)
 }
 
-
 // targets are all that are named, each once, in their order.
 func (o ProbeOptions) targets(port uint16) (all []probe.Target, err error) {
 	names := o.Targets
