@@ -35,11 +35,11 @@ func Run(ctx context.Context, named string, w io.Writer) error {
 	defer signal.Stop(signals)
 	estate, err := inherit()
 	if err != nil {
-		return unconfigured{err}
+		return err
 	}
 	cfg, path, err := load(named)
 	if err != nil {
-		return estate.failed(err)
+		return estate.failed(unconfigured{err})
 	}
 	tuneMemory()
 	p, err := start(cfg, startOptions{path: path, log: w, estate: estate})
