@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"net"
@@ -137,6 +138,77 @@ func TestADefectivePROXYHeaderIsClosedWithoutAWord(t *testing.T) {
 			}
 			wantCommands(t, b)
 		})
+	}
+}
+
+// SEM 11: a health check is no refusal, and no line of a log that tells of mail.
+func TestAHealthCheckIsNothingToTell(t *testing.T) {
+	for name, check := range map[string]func(*smtptest.Client){
+		"connect and leave": func(c *smtptest.Client) { c.Close() },
+		"connect and reset": func(c *smtptest.Client) {
+			c.Conn.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		},
+		"LOCAL and leave": func(c *smtptest.Client) {
+			c.Send(v2('\x20', '\x00', ""))
+			c.Expect("220")
+			c.Close()
+		},
+		"UNKNOWN, EHLO and QUIT": checked(func(*smtptest.Client) string { return "PROXY UNKNOWN\r\n" }),
+		"itself, EHLO and QUIT": checked(func(c *smtptest.Client) string {
+			local, remote := c.Conn.LocalAddr().(*net.TCPAddr), c.Conn.RemoteAddr().(*net.TCPAddr)
+			return fmt.Sprintf("PROXY TCP4 %s %s %d %d\r\n", local.IP, remote.IP, local.Port, remote.Port)
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, e := one(t, smtptest.Script{}, fromBalancers)
+			check(smtptest.Dial(t, e.addr))
+			if s := e.ended(0); s.Cause != "" && s.Cause != CauseClientGone {
+				t.Errorf("ended as %+v", s)
+			}
+			if log := e.logged("msg=session"); !strings.Contains(log, "level=DEBUG msg=session") {
+				t.Errorf("the log says %s", log)
+			}
+			if len(e.watch.refused) != 0 {
+				t.Errorf("refused for %v", e.watch.refused)
+			}
+			wantCommands(t, b)
+		})
+	}
+}
+
+// checked is a health check with SMTP behind a header.
+func checked(header func(*smtptest.Client) string) func(*smtptest.Client) {
+	return func(c *smtptest.Client) {
+		c.Send(header(c))
+		c.Expect("220")
+		c.Do("EHLO balancer.test", "250")
+		c.Do("QUIT", "221")
+	}
+}
+
+// A balancer that announces itself and then is refused, or sends mail, is told of.
+func TestWhatABalancerSendsOfItsOwnIsTold(t *testing.T) {
+	_, e := one(t, smtptest.Script{}, fromBalancers)
+	c := smtptest.Dial(t, e.addr)
+	c.Send("PROXY UNKNOWN\r\n")
+	c.Expect("220")
+	c.Do("GARBAGE", "500")
+	c.Do("QUIT", "221")
+	if log := e.logged("msg=session"); !strings.Contains(log, "level=INFO msg=session") {
+		t.Errorf("the log says %s", log)
+	}
+}
+
+// STANDARDS 172: an AWS NLB waits for the client, which waits for us.
+func TestALateHeaderIsLoggedWithTheRemedy(t *testing.T) {
+	_, e := one(t, smtptest.Script{}, fromBalancers, func(p *plan) { p.Timeouts.Proxy = short })
+	c := smtptest.Dial(t, e.addr)
+	c.ExpectClose()
+	c.Close()
+	e.wantRefused(CauseProxyHeader)
+	if log := e.logged("outcome=proxy_header"); !strings.Contains(log, "on_first_ack") || !strings.Contains(log, "within 60ms") {
+		t.Errorf("the log says %s", log)
 	}
 }
 

@@ -7,13 +7,14 @@ import (
 )
 
 // report writes the session's line and tells the Observer. Quiet is what ended
-// before a command came: scanners and health checks, by the thousand.
+// before a command came, scanners by the thousand, and the health checks of load
+// balancers.
 func (s *session) report(e *ending) {
 	d := time.Since(s.tally.started)
 	s.front.Observer.Disconnected(s.front.Name, Summary{Messages: s.tally.messages, BytesIn: s.down.conn.in, BytesOut: s.down.conn.out,
 		Duration: d, Secured: s.sec.active(), Cause: e.cause, ClientEnd: e.cause == "" || e.cause == CauseClientGone})
 	level := slog.LevelInfo
-	if s.helloForLog() == "" && e.cause == CauseClientGone {
+	if s.helloForLog() == "" && e.cause == CauseClientGone || s.isHealthCheck(e) {
 		level = slog.LevelDebug
 	}
 	if !s.front.Log.Enabled(context.Background(), level) {
@@ -29,6 +30,11 @@ func (s *session) report(e *ending) {
 		attrs = append(attrs, slog.String("error", e.err.Error()))
 	}
 	slog.New(s.story()).LogAttrs(context.Background(), level, "session", attrs...)
+}
+
+// isHealthCheck says whether a load balancer looked whether we are well, and we were.
+func (s *session) isHealthCheck(e *ending) bool {
+	return s.who.balancer && s.tally.messages == 0 && s.tally.refused == 0 && (e.cause == "" || e.cause == CauseClientGone)
 }
 
 // took is a duration in words: as a number, the unit would depend on the format.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -60,7 +61,8 @@ type Accepted struct {
 	Local  netip.AddrPort
 	Peer   netip.AddrPort // of the socket
 
-	counted bool // Client holds a place in the limits
+	balancer bool // Client is the load balancer itself, which looks whether we are well
+	counted  bool // Client holds a place in the limits
 }
 
 // greeted is what the last EHLO or HELO said, and was told.
@@ -93,18 +95,32 @@ func (s *session) accept() error {
 		s.down.conn.within(s.front.Timeouts.Proxy, time.Time{})
 		client, local, ok, err := readProxyHeader(&s.down.r)
 		if err != nil {
-			s.front.Observer.Refused(s.front.Name, CauseProxyHeader)
-			return lost(CauseProxyHeader, err)
+			return s.withoutHeader(err)
 		}
 		if ok {
 			s.who.Client, s.who.Local = client, local
 		}
+		s.who.balancer = s.who.Client == s.who.Peer // LOCAL, or HAProxy's version 1 for it
 	}
 	if !s.srv.clients.enter(s.who.Client.Addr(), s.front) {
 		return s.refuse(CausePerClient, replyTooManyOfYou)
 	}
 	s.who.counted = true
 	return nil
+}
+
+// withoutHeader ends the session of a load balancer that has sent no good header. One
+// that connects and leaves looks whether we are well: that is nothing to refuse.
+func (s *session) withoutHeader(err error) error {
+	if s.down.conn.in == 0 && !isTimeout(err) {
+		return lost(CauseClientGone, err)
+	}
+	if isTimeout(err) {
+		err = fmt.Errorf("no PROXY header from the load balancer within %v: switch it on there; "+
+			"an AWS NLB sends it late unless its target group has proxy_protocol_v2.client_to_server.header_placement = on_first_ack: %w", s.front.Timeouts.Proxy, err)
+	}
+	s.front.Observer.Refused(s.front.Name, CauseProxyHeader)
+	return lost(CauseProxyHeader, err)
 }
 
 // greet sends the 220. A client that spoke before it does not keep to the
