@@ -17,6 +17,7 @@ policy=/usr/sbin/policy-rc.d
 # Programs that the tests call, and the libraries that Exim and OpenSMTPD below
 # are linked to.
 packages="postfix swaks unbound libnet-ssleay-perl gnutls-bin openssl testssl.sh haproxy
+nginx libnginx-mod-stream m4
 dnsutils iproute2 nftables procps bsdextrautils util-linux ca-certificates
 debootstrap systemd
 docker.io docker-compose mmdebstrap
@@ -183,6 +184,8 @@ install_packages
 bootstrap_debian
 unpack exim4-daemon-heavy exim usr/sbin/exim4 # the daemon that reads PROXY headers
 unpack opensmtpd opensmtpd usr/sbin/smtpd
+unpack sendmail-bin sendmail usr/libexec/sendmail/sendmail
+unpack sendmail-cf sendmail-cf usr/share/sendmail/cf/sh/makeinfo.sh # what its configuration is made of
 exim_user
 unpack_nodes
 bootstrap_postfix

@@ -47,6 +47,7 @@ var usual = []string{"PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "CH
 // Backend is a server that follows a Script and keeps what it was sent.
 type Backend struct {
 	Addr string
+	Stop func() // makes it listen no more
 
 	t        testing.TB
 	script   Script
@@ -67,14 +68,21 @@ type Session struct {
 // NewBackend starts a scripted server.
 func NewBackend(t testing.TB, script Script) *Backend {
 	t.Helper()
+	return NewBackendAt(t, "127.0.0.1:0", script)
+}
+
+// NewBackendAt is NewBackend on an address.
+func NewBackendAt(t testing.TB, addr string, script Script) *Backend {
+	t.Helper()
 	b := &Backend{t: t, script: script, done: make(chan struct{})}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", addr)
 	must(t, err)
 	b.Addr = l.Addr().String()
 	if script.Wrap != nil {
 		l = script.Wrap(l)
 	}
-	t.Cleanup(func() { close(b.done); l.Close() })
+	b.Stop = func() { l.Close() }
+	t.Cleanup(func() { close(b.done); b.Stop() })
 	go b.accept(l)
 	return b
 }

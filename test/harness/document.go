@@ -55,3 +55,48 @@ func Snippet(t testing.TB, document, heading string, n int, addr string) string 
 	}
 	return strings.ReplaceAll(text, "127.0.0.1", host)
 }
+
+// Block is a fenced block of a document.
+type Block struct {
+	Language string
+	Title    string // what the document says of where it belongs; may be empty
+	Text     string
+}
+
+// Blocks are the fenced blocks of a document below docs/. The line that opens one
+// may have a title="..." behind the language.
+func Blocks(t testing.TB, document string) []Block {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(moduleRoot(), "docs", document))
+	must(t, err)
+	var blocks []Block
+	in := false
+	for line := range strings.Lines(string(data)) {
+		info, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case fence && in:
+			in = false
+		case fence:
+			language, title, _ := strings.Cut(info, " title=")
+			blocks, in = append(blocks, Block{Language: language, Title: strings.Trim(title, `"`)}), true
+		case in:
+			blocks[len(blocks)-1].Text += line
+		}
+	}
+	return blocks
+}
+
+// Titled is the text of the one block that has the title.
+func Titled(t testing.TB, document, title string) string {
+	t.Helper()
+	var found []string
+	for _, b := range Blocks(t, document) {
+		if b.Title == title {
+			found = append(found, b.Text)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("docs/%s has %d blocks titled %q, want one", document, len(found), title)
+	}
+	return found[0]
+}

@@ -34,24 +34,35 @@ const everywhere = "0.0.0.0:"
 // NewPostfixAt is NewPostfix on an address; 0.0.0.0 is as the settings say.
 func NewPostfixAt(t testing.TB, addr string, settings ...string) *Postfix {
 	t.Helper()
+	p := newPostfix(t, addr)
+	p.ProxyAddr = FreePort(t, "127.0.0.1")
+	p.start(fmt.Sprintf("%s inet n - n - - smtpd\n%s inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n", strings.TrimPrefix(p.Addr, everywhere), p.ProxyAddr), settings)
+	if !Poll(Deadline, func() bool { return Listening(p.ProxyAddr) }) {
+		t.Fatalf("postfix does not listen on %s:\n%s", p.ProxyAddr, p.Log())
+	}
+	return p
+}
+
+// start starts it with the given lines of master.cf for what listens.
+func (p *Postfix) start(listeners string, settings []string) {
+	t := p.t
+	t.Helper()
 	Root(t)
 	postfix := Tool(t, "postfix")
-	p := newPostfix(t, addr)
 	p.writeMain(settings)
-	p.writeMaster()
+	p.writeMaster(listeners)
 	must(t, os.Chmod(p.config, 0o755))
 	process := StartProcess(t, postfix, "-c", p.config, "start-fg")
 	t.Cleanup(func() { p.stop(postfix, process) })
-	if !Poll(Deadline, func() bool { return process.Ended() || Listening(p.Addr) && Listening(p.ProxyAddr) }) || process.Ended() {
+	if !Poll(Deadline, func() bool { return process.Ended() || Listening(p.Addr) }) || process.Ended() {
 		t.Fatalf("postfix did not start: %s\n%s", process.Out.String(), p.Log())
 	}
-	return p
 }
 
 func newPostfix(t testing.TB, addr string) *Postfix {
 	t.Helper()
 	dir := openDir(t)
-	p := &Postfix{config: filepath.Join(dir, "etc"), ProxyAddr: FreePort(t, "127.0.0.1"), MTA: MTA{
+	p := &Postfix{config: filepath.Join(dir, "etc"), MTA: MTA{
 		Name: "Postfix", Addr: addr, t: t,
 		log: filepath.Join(dir, "log"), maildir: filepath.Join(dir, "mail", "inbox"),
 	}}
@@ -117,10 +128,8 @@ func override(text, settings string) string {
 	return strings.Join(kept, "") + settings + "\n"
 }
 
-func (p *Postfix) writeMaster() {
-	text := fmt.Sprintf(`%s inet n - n - - smtpd
-%s inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy
-postlog unix-dgram n - n - 1 postlogd
+func (p *Postfix) writeMaster(listeners string) {
+	text := listeners + `postlog unix-dgram n - n - 1 postlogd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -140,7 +149,7 @@ smtp unix - - n - - smtp
 relay unix - - n - - smtp
 lmtp unix - - n - - lmtp
 virtual unix - n n - - virtual
-`, strings.TrimPrefix(p.Addr, everywhere), p.ProxyAddr)
+`
 	write(p.t, filepath.Join(p.config, "master.cf"), text, 0o644)
 }
 

@@ -103,7 +103,19 @@ func NewPostfixSender(t testing.TB, settings ...string) *Sender {
 // NewPostfixSenderAt is NewPostfixSender with a listener on an address.
 func NewPostfixSenderAt(t testing.TB, addr string, settings ...string) *Sender {
 	t.Helper()
-	p := NewPostfixAt(t, addr, override(sending, strings.Join(settings, "\n")))
+	return postfixSender(t, NewPostfixAt(t, addr, override(sending, strings.Join(settings, "\n"))))
+}
+
+// NewPostfixSenderWith is NewPostfixSender with what a master.cf says of its listeners,
+// of which one is at addr.
+func NewPostfixSenderWith(t testing.TB, addr, listeners string, settings ...string) *Sender {
+	t.Helper()
+	p := newPostfix(t, addr)
+	p.start(listeners, []string{override(sending, strings.Join(settings, "\n"))})
+	return postfixSender(t, p)
+}
+
+func postfixSender(t testing.TB, p *Postfix) *Sender {
 	s := &Sender{MTA: p.MTA, ProxyAddr: p.ProxyAddr}
 	postqueue := Tool(t, "postqueue")
 	s.queue = func() []Queued {
@@ -147,10 +159,16 @@ func postfixQueue(t testing.TB, text string) []Queued {
 // tries again whenever it is told to.
 func NewEximSender(t testing.TB, main, routers, transports string) *Sender {
 	t.Helper()
-	addr := FreePort(t, "127.0.0.1")
+	return NewEximSenderAt(t, FreePort(t, "127.0.0.1"), main, routers, transports)
+}
+
+// NewEximSenderAt is NewEximSender on an address. Main may have other settings of
+// listeners, of which one is at addr.
+func NewEximSenderAt(t testing.TB, addr, main, routers, transports string) *Sender {
+	t.Helper()
 	m, dir := startExim(t, addr, func(dir string) string {
 		return eximSettings{addr: addr, routers: routers, transports: transports, retry: "* * F,4d,1s",
-			main: "domainlist local_domains = client.test\n" + main}.text(dir)
+			main: override("domainlist local_domains = client.test\n", main)}.text(dir)
 	})
 	exim := func(args ...string) string {
 		cmd := exec.Command(filepath.Join(dir, "exim4"), append([]string{"-C", filepath.Join(dir, "exim.conf")}, args...)...)
@@ -190,14 +208,21 @@ func NewOpenSMTPDSender(t testing.TB, config string) *Sender {
 	t.Helper()
 	addr := FreePort(t, "127.0.0.1")
 	host, port, _ := net.SplitHostPort(addr)
-	m := startOpenSMTPD(t, addr, func(dir string) string {
+	return NewOpenSMTPDSenderAt(t, addr, func(mail string) string {
 		return fmt.Sprintf(`table bounces { "@" = "nobody" }
 listen on %s port %s hostname client.test
-action "inbox" maildir "%s/mail" virtual <bounces>
+action "inbox" maildir "%s" virtual <bounces>
 match from any for domain "client.test" action "inbox"
 %s
-`, host, port, dir, config)
+`, host, port, mail, config)
 	})
+}
+
+// NewOpenSMTPDSenderAt starts an OpenSMTPD that listens on addr at least, with a
+// configuration that is made for the maildir that it delivers into.
+func NewOpenSMTPDSenderAt(t testing.TB, addr string, config func(mail string) string) *Sender {
+	t.Helper()
+	m := startOpenSMTPD(t, addr, func(dir string) string { return config(filepath.Join(dir, "mail")) })
 	s := &Sender{MTA: *m}
 	ctl := func(args ...string) string {
 		dir := filepath.Dir(m.log)
