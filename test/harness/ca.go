@@ -61,3 +61,8 @@ func (p Pair) Replace(t testing.TB, with Pair) {
 		must(t, os.Rename(dst+".new", dst))
 	}
 }
+
+// Trusting is the TLS of a client that wants a certificate of ca for the name.
+func Trusting(ca *CA, name string) *tls.Config {
+	return &tls.Config{RootCAs: ca.Pool, ServerName: name}
+}

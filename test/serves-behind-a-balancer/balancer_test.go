@@ -5,7 +5,6 @@ package balancer
 
 import (
 	"bufio"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -143,7 +142,7 @@ func TestTheBackendSeesTheClient(t *testing.T) {
 			for to, told := range map[string]string{"192.0.2.25:25": "ADDR=192.0.2.7", "[2001:db8::25]:25": "ADDR=IPV6:2001:db8::7"} {
 				s.internet.Do(func() {
 					c := harness.Dial(t, to)
-					c.StartTLS(&tls.Config{RootCAs: s.ca.Pool, ServerName: "mail.example.org"})
+					c.StartTLS(harness.Trusting(s.ca, "mail.example.org"))
 					c.Deliver(harness.Message("through"))
 					c.Quit()
 				})
