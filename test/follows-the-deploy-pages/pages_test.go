@@ -25,6 +25,7 @@ mail.example.org. 0 IN AAAA 2001:db8::25
 example.com.      0 IN MX 10 mx.example.com.
 mx.example.com.   0 IN A 192.0.2.7
 smtp.example.net. 0 IN A 192.0.2.8
+client.test.      0 IN A 192.0.2.25
 `
 )
 
@@ -114,10 +115,12 @@ func (w *world) follows(received ...string) {
 	w.commands(w.another, "on another machine, refused", false)
 	w.comesIn(received...)
 	w.goesOut()
+	w.waits()
 }
 
 // comesIn sends mail from outside by both families. What the mail server writes on top
-// of it must name the client by these words, of which %s is the address.
+// of it must name the client by these words, of which ADDRESS
+// is the address.
 func (w *world) comesIn(words ...string) {
 	w.t.Helper()
 	for from, to := range map[string]string{stranger4: mailServer4 + ":25", stranger6: "[" + mailServer6 + "]:25"} {
@@ -136,7 +139,7 @@ func (w *world) comesIn(words ...string) {
 			w.t.Errorf("postern has not written a trace header on top of\n%s", header)
 		}
 		for _, word := range words {
-			if want := fmt.Sprintf(word, from); !strings.Contains(header, want) {
+			if want := strings.ReplaceAll(word, "ADDRESS", from); !strings.Contains(header, want) {
 				w.t.Errorf("no %q in the trace header of\n%s", want, header)
 			}
 		}
@@ -161,6 +164,20 @@ func (w *world) goesOut() {
 	w.postern.WaitLog("msg=delivery", "destination=example.com", "version=TLSv1.3", "peer=Verified")
 }
 
+// waits sends mail while postern is not there: it stays with the mail server, and
+// nothing leaves in clear.
+func (w *world) waits() {
+	w.t.Helper()
+	w.postern.Stop()
+	w.server.Do(func() {
+		w.mta.Submit(harness.Message("late"), "late@example.com")
+		harness.Eventually(w.t, "it waits in the queue, with a reason", func() bool { return w.mta.Deferred()["late@example.com"] != "" })
+	})
+	if n := len(w.mx.Messages()); n != 1 {
+		w.t.Errorf("%d messages have left", n)
+	}
+}
+
 func TestPostfix(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "deploy/postfix.md")
@@ -169,7 +186,7 @@ func TestPostfix(t *testing.T) {
 		w.mta = harness.NewPostfixSenderAt(t, "127.0.0.1:2525", w.block("/etc/postfix/master.cf"), w.block("/etc/postfix/main.cf"),
 			"virtual_mailbox_domains = example.org", "smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination")
 	})
-	w.follows("%s]")
+	w.follows("ADDRESS]")
 }
 
 func TestExim(t *testing.T) {
@@ -181,7 +198,7 @@ func TestExim(t *testing.T) {
 	w.server.Do(func() {
 		w.mta = harness.NewEximSenderAt(t, "127.0.0.1:587", main, w.block("routers section"), w.block("transports section"))
 	})
-	w.follows("%s]")
+	w.follows("ADDRESS]")
 }
 
 func TestOpenSMTPD(t *testing.T) {
@@ -194,5 +211,36 @@ func TestOpenSMTPD(t *testing.T) {
 				"match from any for domain \"example.org\" action \"inbox\"\n", mail) + w.block("/etc/smtpd.conf")
 		})
 	})
-	w.follows("%s]")
+	w.follows("ADDRESS]")
+}
+
+func TestSendmail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "deploy/sendmail.md", harness.SendmailFolders...)
+	w.runPostern("0.0.0.0:25", "[::]:25", "127.0.0.1:10025")
+	w.mta = harness.NewSendmail(t, w.server, "127.0.0.1:587", w.block("/etc/mail/sendmail.mc"))
+	w.follows("by mail.example.org")
+}
+
+func TestDevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "deploy/device.md")
+	w.server.Run("ip addr add 192.0.2.40/24 dev eth0")
+	var provider *smtptest.Backend
+	w.another.Do(func() { provider = smtptest.NewBackendAt(t, "192.0.2.8:25", smtptest.Script{TLS: w.lab.Good()}) })
+	w.runPostern("192.0.2.25:25")
+	for _, b := range harness.Blocks(t, w.page) {
+		if b.Title == "on a device" { // whose address the machine of postern has too
+			out, code := w.server.Shell(strings.Replace(b.Text, "swaks ", "swaks --local-interface 192.0.2.40 ", 1))
+			if code != 0 {
+				t.Errorf("%s: exit code %d, and\n%s", b.Text, code, out)
+			}
+		}
+	}
+	if len(provider.Messages()) != 1 || provider.Conns()[0].Secured() == nil {
+		t.Errorf("the provider has %q", provider.Messages())
+	}
+	w.postern.WaitLog("msg=delivery", "tls=secure", "peer=Verified")
+	w.commands(w.another, "on another machine, refused", false)
+	w.postern.WaitLog("outcome=from")
 }

@@ -14,26 +14,17 @@ func Snippets(t testing.TB, document, heading string) []string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(moduleRoot(), "docs", document))
 	must(t, err)
-	var blocks []string
-	under, in := false, false
+	var section []string
+	under := false
 	for line := range strings.Lines(string(data)) {
 		if strings.HasPrefix(line, "#") {
-			under, in = strings.TrimSpace(strings.TrimLeft(line, "#")) == heading, false
-			continue
-		}
-		code, indented := strings.CutPrefix(line, "    ")
-		switch {
-		case !under:
-		case indented && in:
-			blocks[len(blocks)-1] += code
-		case indented:
-			blocks, in = append(blocks, code), true
-		case strings.TrimSpace(line) == "" && in:
-			blocks[len(blocks)-1] += "\n"
-		default:
-			in = false
+			under = strings.TrimSpace(strings.TrimLeft(line, "#")) == heading
+			section = append(section, "\x00\n") // blocks end at a heading
+		} else if under {
+			section = append(section, line)
 		}
 	}
+	blocks := indented(section)
 	if len(blocks) == 0 {
 		t.Fatalf("docs/%s has no block under %q", document, heading)
 	}
@@ -99,4 +90,52 @@ func Titled(t testing.TB, document, title string) string {
 		t.Fatalf("docs/%s has %d blocks titled %q, want one", document, len(found), title)
 	}
 	return found[0]
+}
+
+// Documents are the names of all documents below docs/.
+func Documents(t testing.TB) []string {
+	t.Helper()
+	root := filepath.Join(moduleRoot(), "docs")
+	var all []string
+	must(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".md") {
+			name, _ := filepath.Rel(root, path)
+			all = append(all, name)
+		}
+		return err
+	}))
+	return all
+}
+
+// CodeBlocks are all blocks of a document, fenced or indented, without their
+// indentation.
+func CodeBlocks(t testing.TB, document string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(moduleRoot(), "docs", document))
+	must(t, err)
+	var all []string
+	for _, b := range Blocks(t, document) {
+		all = append(all, b.Text)
+	}
+	return append(all, indented(strings.SplitAfter(string(data), "\n"))...)
+}
+
+// indented are the blocks of indented lines.
+func indented(lines []string) []string {
+	var blocks []string
+	in := false
+	for _, line := range lines {
+		code, indented := strings.CutPrefix(line, "    ")
+		switch {
+		case indented && in:
+			blocks[len(blocks)-1] += code
+		case indented:
+			blocks, in = append(blocks, code), true
+		case strings.TrimSpace(line) == "" && in:
+			blocks[len(blocks)-1] += "\n"
+		default:
+			in = false
+		}
+	}
+	return blocks
 }
