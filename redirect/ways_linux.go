@@ -198,7 +198,7 @@ var families = []int{unix.AF_INET, unix.AF_INET6}
 func ourRules() (ours []netlink.Rule, err error) {
 	for _, family := range families {
 		all, err := netlink.RuleList(family)
-		if err != nil && !absent(family, err) {
+		if err != nil && !absent(err) {
 			return nil, err
 		}
 		for _, r := range all {
@@ -214,15 +214,16 @@ func ourRules() (ours []netlink.Rule, err error) {
 // ourRoutes are those of a family in our table that carry our protocol.
 func ourRoutes(family int) ([]netlink.Route, error) {
 	all, err := netlink.RouteListFiltered(family, &netlink.Route{Table: routingTable, Protocol: protocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
-	if err != nil && !absent(family, err) {
+	if err != nil && !absent(err) {
 		return nil, err
 	}
 	return all, nil
 }
 
-// absent says whether an error is that of a kernel without IPv6.
-func absent(family int, err error) bool {
-	return family == unix.AF_INET6 && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EOPNOTSUPP))
+// absent says whether an error is that of a kernel without IPv6, or without policy
+// routing: there is nothing of ours then.
+func absent(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EOPNOTSUPP)
 }
 
 // clearWays removes our rules and routes, and says how many there were.
