@@ -183,7 +183,7 @@ func TestPostfix(t *testing.T) {
 	w := newWorld(t, "deploy/postfix.md")
 	w.runPostern("0.0.0.0:25", "[::]:25", "127.0.0.1:10025")
 	w.server.Do(func() {
-		w.mta = harness.NewPostfixSenderAt(t, "127.0.0.1:2525", w.block("/etc/postfix/master.cf"), w.block("/etc/postfix/main.cf"),
+		w.mta = harness.NewPostfixSenderWith(t, "127.0.0.1:2525", w.block("/etc/postfix/master.cf"), w.block("/etc/postfix/main.cf"),
 			"virtual_mailbox_domains = example.org", "smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination")
 	})
 	w.follows("ADDRESS]")
