@@ -104,6 +104,13 @@ var redirectNeeds = []string{
 	"container postern-redirect: runAsUser is 0",
 }
 
+// And what postern cannot do without where it connects from the client's address.
+var transparentNeeds = append(slices.Clone(redirectNeeds),
+	"container postern: capability NET_RAW",
+	"container postern: runAsNonRoot is not true",
+	"container postern: runAsUser is 0",
+)
+
 func TestPodsAreRestrictedButForTheRedirect(t *testing.T) {
 	for name, g := range goldens(t) {
 		t.Run(name, func(t *testing.T) {
@@ -115,8 +122,12 @@ func TestPodsAreRestrictedButForTheRedirect(t *testing.T) {
 				got := violations(template.Spec, prefix)
 				slices.Sort(got)
 				var want []string
-				if strings.HasSuffix(name, "redirect") && strings.HasPrefix(pod, "Deployment") {
+				switch {
+				case !strings.HasPrefix(pod, "Deployment"):
+				case strings.HasSuffix(name, "redirect"):
 					want = redirectNeeds
+				case strings.HasSuffix(name, "transparent"):
+					want = slices.Sorted(slices.Values(transparentNeeds))
 				}
 				if !slices.Equal(got, want) {
 					t.Errorf("%s: violations of restricted: %q, want %q", pod, got, want)
