@@ -13,6 +13,7 @@ import (
 const (
 	hintFamily      = "no backend has an address of the client's family, and the client's own can be shown to no other: add one to addresses"
 	hintTransparent = "the connection could not be made from the client's address (client_address = \"transparent\" needs CAP_NET_RAW)"
+	hintNoAddress   = "the client has no address that could be shown (client_address = \"transparent\"): what does the load balancer write into its PROXY header?"
 	hintNoWayBack   = "does what it answers to the client's address come back here? (postern redirect install --transparent)"
 )
 
@@ -25,6 +26,10 @@ func (b *Backends) connect(ctx context.Context, t *target, who introduction) (ne
 		return d.DialContext(ctx, "tcp", t.address)
 	}
 	client := who.client.Addr()
+	if !client.IsValid() || client.IsUnspecified() {
+		// SEM 9: the kernel would choose an address of ours. A PROXY header may have such a one.
+		return nil, refusal{cause: CauseBackendXCLIENT, hint: hintNoAddress, personal: true}
+	}
 	d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0))
 	d.Control = transparent(b.o.Mark)
 	d.SetMultipathTCP(false)

@@ -31,6 +31,29 @@ func TestWithoutThePermissionToShowTheClientNothingIsSent(t *testing.T) {
 	}
 }
 
+// SEM 9: an address that stands for none would have the kernel choose one of ours.
+func TestAClientWithoutAnAddressIsNotShownAsUs(t *testing.T) {
+	for client, listen := range map[string]string{"0.0.0.0:4711": "127.0.0.1:0", "[::]:4711": "[::1]:0", "[::ffff:0.0.0.0]:4711": "127.0.0.1:0"} {
+		l, err := net.Listen("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		backends := newBackends(t, ConveyTransparent, l.Addr().String())
+		c, err := backends.connect(t.Context(), backends.targets[0], introduction{client: unmap(netip.MustParseAddrPort(client))})
+		if err == nil {
+			t.Errorf("%s comes from %s", client, c.LocalAddr())
+			c.Close()
+		} else if causeOf(err) != CauseBackendXCLIENT {
+			t.Errorf("%s: %v", client, err)
+		}
+	}
+	backends := newBackends(t, ConveyTransparent, "[::1]:25")
+	if _, err := backends.connect(t.Context(), backends.targets[0], introduction{}); causeOf(err) != CauseBackendXCLIENT {
+		t.Errorf("no address at all: %v", err)
+	}
+}
+
 // A probe has no client to show, and comes from our own address.
 func TestProbesOfATransparentBackendNeedNoPermission(t *testing.T) {
 	b := smtptest.NewBackend(t, smtptest.Script{})
