@@ -193,7 +193,8 @@ func (p *process) succeed(ctx context.Context, path string, w *will) (pid int, e
 	if err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, s.kill)
+	// Where the program was a script, what it has started still holds the other end.
+	stop := context.AfterFunc(ctx, func() { s.kill(); _ = s.line.Close() })
 	defer stop()
 	if err := s.expect(ctx, sayPrepared); err != nil {
 		return 0, s.bury(err)

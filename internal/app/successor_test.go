@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +44,35 @@ func TestASuccessorGetsNothingThatIsMeantForThisProcess(t *testing.T) {
 	got := handedOn([]string{"LISTEN_PID=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=mx", "WATCHDOG_PID=1", "WATCHDOG_USEC=5", "NOTIFY_SOCKET=/x", estateVariable + "=[]", "HOME=/"})
 	if want := []string{"WATCHDOG_USEC=5", "NOTIFY_SOCKET=/x", "HOME=/"}; !slices.Equal(got, want) {
 		t.Errorf("it gets %q", got)
+	}
+}
+
+// A program that has started another one, and is no postern, must not keep us from
+// going on, nor from ending.
+func TestASuccessorWhoseChildHoldsTheLineIsGivenUp(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "postern")
+	must(os.WriteFile(script, []byte("#!/bin/sh\ncat <&4 &\necho started >&5\nwait\n"), 0o755))
+	held, hold, err := os.Pipe()
+	must(err)
+	defer hold.Close() // and the child ends
+	started, tell, err := os.Pipe()
+	must(err)
+	defer started.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := new(process).succeed(ctx, script, &will{text: "[]", files: []*os.File{held, tell}})
+		failed <- err
+	}()
+	must1(started.Read(make([]byte, 1)))
+	cancel()
+	select {
+	case err := <-failed:
+		if !errors.Is(err, errStopping) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it is waited for")
 	}
 }
 
