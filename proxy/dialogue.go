@@ -34,7 +34,7 @@ func (a *attempt) dialogue(ctx context.Context, how manner) (*outLeg, error) {
 		return nil, err
 	}
 	c := l.conn.Conn
-	end, loop := a.g.o.Loops.open(c.LocalAddr())
+	end, loop := a.g.o.Loops.open(c.LocalAddr(), a.addr)
 	defer end()
 	if loop {
 		l.shut(false)

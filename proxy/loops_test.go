@@ -35,31 +35,55 @@ func TestAConnectionThatComesBackIsRefused(t *testing.T) {
 
 // Whichever side is noted first, the other finds it.
 func TestALoopIsFoundFromEitherEnd(t *testing.T) {
-	at := netip.MustParseAddrPort("127.0.0.1:40000")
+	at, mx := netip.MustParseAddrPort("127.0.0.1:40000"), netip.MustParseAddrPort("192.0.2.7:25")
+	redirected := func() (netip.AddrPort, bool) { return mx, true }
 	here, other := net.TCPAddrFromAddrPort(at), netip.MustParseAddrPort("127.0.0.1:40001")
 	l := NewLoops()
-	end, loop := l.open(here)
+	end, loop := l.open(here, mx)
 	if loop {
 		t.Error("found where nothing has come")
 	}
-	if _, loop := l.arrive(other); loop {
+	if _, loop := l.arrive(other, redirected); loop {
 		t.Error("found what another has opened")
 	}
-	if _, loop := l.arrive(at); !loop {
+	if _, loop := l.arrive(at, redirected); !loop {
 		t.Error("not found by the listener")
 	}
 	end()
 	l = NewLoops()
-	end, _ = l.arrive(at)
-	if _, loop := l.open(here); !loop {
+	end, _ = l.arrive(at, redirected)
+	if _, loop := l.open(here, mx); !loop {
 		t.Error("not found by the one who has opened it")
 	}
 	end()
 	l = NewLoops()
-	end, _ = l.open(here)
+	end, _ = l.open(here, mx)
 	end()
-	if _, loop := l.arrive(at); loop {
+	if _, loop := l.arrive(at, redirected); loop {
 		t.Error("found what was over")
+	}
+}
+
+// Two connections of one machine to different places may have the same port.
+func TestTheSamePortAloneIsNoLoop(t *testing.T) {
+	at := netip.MustParseAddrPort("127.0.0.1:40000")
+	here := net.TCPAddrFromAddrPort(at)
+	for name, to := range map[string]func() (netip.AddrPort, bool){
+		"it came directly":             func() (netip.AddrPort, bool) { return netip.MustParseAddrPort("127.0.0.1:10025"), false },
+		"it was to reach another host": func() (netip.AddrPort, bool) { return netip.MustParseAddrPort("192.0.2.8:25"), true },
+	} {
+		l := NewLoops()
+		if _, loop := l.arrive(at, to); loop {
+			t.Errorf("%s: found where nothing was opened", name)
+		}
+		if _, loop := l.open(here, netip.MustParseAddrPort("192.0.2.7:25")); loop {
+			t.Errorf("%s: found by the one who has opened it", name)
+		}
+		l = NewLoops()
+		l.open(here, netip.MustParseAddrPort("192.0.2.7:25"))
+		if _, loop := l.arrive(at, to); loop {
+			t.Errorf("%s: found by the listener", name)
+		}
 	}
 }
 

@@ -90,7 +90,8 @@ type recipient struct {
 
 // begin is the whole session: there is no TLS on this side.
 func (s *outboundSession) begin(ctx context.Context) {
-	end, loop := s.out.Gateway.o.Loops.arrive(s.who.Peer)
+	who, conn := s.who, s.down.conn
+	end, loop := s.out.Gateway.o.Loops.arrive(who.Peer, func() (netip.AddrPort, bool) { return s.out.Gateway.redirectedTo(who, conn) })
 	defer end()
 	err := s.welcome(ctx, loop)
 	if err == nil {
