@@ -22,8 +22,9 @@ import (
 // left beside it for whoever has it.
 type keeper struct {
 	*store.Handover
-	path string // empty: there is no file
-	log  *slog.Logger
+	path    string // empty: there is no file
+	trouble string // that gather has told of last
+	log     *slog.Logger
 
 	memory   *peers.Memory     // who keep things in it; nil at first
 	outcomes *outcomes.Counter // likewise
@@ -195,18 +196,26 @@ func (k *keeper) gather() {
 	files, _ := filepath.Glob(globbed(k.path) + legacy + "*") // the pattern is well formed
 	for _, file := range files {
 		n, err := k.take(file)
-		if err != nil {
+		switch {
+		case errors.Is(err, errUnreadable): // and it will not be readable later
 			k.log.Warn("what another process has learned is not taken up", "file", file, "error", err)
-		} else {
+		case err != nil:
+			if text := err.Error(); text != k.trouble { // it is tried every second
+				k.trouble = text
+				k.log.Warn("what another process has learned cannot be taken up now, and stays in its file", "file", file, "error", err)
+			}
+			continue
+		default:
 			k.log.Info("what the process before has learned last was taken up", "records", n)
 		}
-		// One that cannot be used now could not be later.
 		if err := os.Remove(file); err != nil {
 			k.log.Warn("a file that was taken up cannot be removed", "file", file, "error", err)
 			return
 		}
 	}
 }
+
+var errUnreadable = errors.New("it cannot be read")
 
 func (k *keeper) take(file string) (n int, err error) {
 	text, err := os.ReadFile(file)
@@ -215,7 +224,7 @@ func (k *keeper) take(file string) (n int, err error) {
 	}
 	var learned []store.Change
 	if err := json.Unmarshal(text, &learned); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return len(learned), k.memory.Rebase(func() error { return k.Take(learned, k.memory.Merge) })
 }

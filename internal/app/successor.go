@@ -129,16 +129,43 @@ func binary(named string) (string, error) {
 	if !filepath.IsAbs(named) {
 		return "", fmt.Errorf("the binary %q: its path must be absolute", named)
 	}
-	info, err := os.Stat(named)
+	path, err := filepath.EvalSymlinks(named) // what a link leads to may change
 	if err != nil {
 		return "", fmt.Errorf("the binary: %w", err)
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || st.Uid != 0 && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return "", problem("chown root "+named+" && chmod 755 "+named,
-			"the binary %s: it must be a file that belongs to root or to the user that postern runs as, and that nobody else may write to", named)
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("the binary: %w", err)
 	}
-	return named, nil
+	if !info.Mode().IsRegular() || !ours(info) || info.Mode().Perm()&0o022 != 0 {
+		return "", problem("chown root "+path+" && chmod 755 "+path,
+			"the binary %s: it must be a file that belongs to root or to the user that postern runs as, and that nobody else may write to", path)
+	}
+	return path, checkFolders(path)
+}
+
+// checkFolders says which folder above a file lets somebody else put another in its
+// place. In one with the sticky bit, such as /tmp, each keeps what is his own.
+func checkFolders(path string) error {
+	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
+		info, err := os.Stat(folder)
+		if err != nil {
+			return fmt.Errorf("the binary: %w", err)
+		}
+		if !ours(info) || info.Mode().Perm()&0o022 != 0 && info.Mode()&os.ModeSticky == 0 {
+			return problem("Put it into a folder such as /usr/local/bin.",
+				"the binary %s: others than root and the user that postern runs as may put another in its place, in %s", path, folder)
+		}
+		if folder == filepath.Dir(folder) {
+			return nil
+		}
+	}
+}
+
+// ours says whether something belongs to root or to the user that postern runs as.
+func ours(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
 // will is the estate as the predecessor hands it on.
@@ -204,17 +231,25 @@ func (p *process) succeed(ctx context.Context, path string, w *will) (pid int, e
 		err = s.expect(ctx, sayServing)
 	}
 	if err != nil {
-		err = s.bury(err)
-		// It has ended, or the file would not be free.
-		if lost := p.state.claim(0); lost != nil {
-			p.log.Error("upgrade: the state cannot be taken back yet", "error", lost)
-		}
-		return 0, err
+		return 0, p.buried(s, err)
+	}
+	if !stop() { // its time was over at that moment, and it is being killed
+		return 0, p.buried(s, ctx.Err())
 	}
 	p.notify.successor(s.pid())
 	_ = s.line.say(sayFarewell) // it goes on without, too
 	_ = s.line.Close()
 	return s.pid(), nil
+}
+
+// buried ends a successor that had the state, and takes it back.
+func (p *process) buried(s *successor, err error) error {
+	err = s.bury(err)
+	// It has ended, or the file would not be free.
+	if lost := p.state.claim(0); lost != nil {
+		p.log.Error("upgrade: the state cannot be taken back yet", "error", lost)
+	}
+	return err
 }
 
 // successor is the process that is to take over, as its predecessor sees it.

@@ -24,6 +24,16 @@ func TestTheProgramToUpgradeToIsNobodysToChoose(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
+	if got, err := binary(link); err != nil || got != must1(filepath.EvalSymlinks(file)) {
+		t.Errorf("of a link, which may change, %q is started, %v", got, err)
+	}
+	open := filepath.Join(t.TempDir(), "open")
+	must(os.Mkdir(open, 0o700))
+	must(os.Chmod(open, 0o777))
+	must(os.WriteFile(filepath.Join(open, "postern"), nil, 0o755))
+	if _, err := binary(filepath.Join(open, "postern")); err == nil || !strings.Contains(Hint(err), "/usr/local/bin") {
+		t.Errorf("in a folder of everybody: %v", err)
+	}
 	for _, mode := range []os.FileMode{0o775, 0o757} {
 		must(os.Chmod(file, mode))
 		if _, err := binary(file); err == nil || !strings.Contains(Hint(err), "chmod 755") {
