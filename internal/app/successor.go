@@ -131,7 +131,7 @@ func binary(named string) (string, error) {
 	}
 	path, err := filepath.EvalSymlinks(named) // what a link leads to may change
 	if err != nil {
-		return "", fmt.Errorf("the binary: %w", err)
+		return "", fmt.Errorf("the binary %s: %w", named, err)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
