@@ -154,7 +154,7 @@ func (m *matcher) verify(roots, others *x509.CertPool, anchors []anchor) Result 
 			return matched(path, name, anchors)
 		}
 	}
-	return Result{Failure: HostMismatch, Why: "certificate for " + describeNames(leaf) + " from the right issuer; expected one for " + describe(m.names)}
+	return Result{Failure: HostMismatch, Why: "certificate for " + describeNames(leaf) + " from the right issuer; expected one for " + List(m.names)}
 }
 
 func matched(path []*x509.Certificate, name string, anchors []anchor) Result {
@@ -165,7 +165,7 @@ func matched(path []*x509.Certificate, name string, anchors []anchor) Result {
 		depth--
 	}
 	return Result{OK: true, Record: a.record, Depth: depth, Name: name,
-		Why: "the issuer at depth " + strconv.Itoa(depth) + " matches " + a.record.short() + ", and the certificate is for " + clean(name)}
+		Why: "the issuer at depth " + strconv.Itoa(depth) + " matches " + a.record.short() + ", and the certificate is for " + Clean(name)}
 }
 
 // forServers holds the key usage to what TLS does with a key, as OpenSSL does and crypto/x509

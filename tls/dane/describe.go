@@ -49,18 +49,18 @@ func describeDates(c *x509.Certificate, now time.Time) string {
 func describeNames(c *x509.Certificate) string {
 	switch {
 	case len(c.DNSNames) > 0:
-		return describe(c.DNSNames)
+		return List(c.DNSNames)
 	case c.Subject.CommonName != "":
-		return clean(c.Subject.CommonName) + " (common name)"
+		return Clean(c.Subject.CommonName) + " (common name)"
 	}
 	return "nobody"
 }
 
-// describe lists names as far as they fit into a reply.
-func describe(names []string) string {
+// List lists names that strangers wrote, made fit by Clean, as far as they fit into a reply.
+func List(names []string) string {
 	shown := make([]string, 0, maxShown)
 	for _, n := range names[:min(len(names), maxShown)] {
-		shown = append(shown, clean(n))
+		shown = append(shown, Clean(n))
 	}
 	text := strings.Join(shown, ", ")
 	if more := len(names) - len(shown); more > 0 {
@@ -69,8 +69,8 @@ func describe(names []string) string {
 	return text
 }
 
-// clean makes what a stranger wrote fit for a reply line and a log: printable ASCII, and not long.
-func clean(s string) string {
+// Clean makes what a stranger wrote fit for a reply line and a log: printable ASCII, and not long.
+func Clean(s string) string {
 	long := len(s) > maxName
 	if long {
 		s = s[:maxName]

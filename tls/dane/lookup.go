@@ -121,7 +121,7 @@ func (e *LookupError) Error() string {
 	if what == "TLSA" {
 		what = "TLSA records"
 	}
-	return "cannot look up the " + what + " of " + clean(e.Name) + ": " + e.Err.Error()
+	return "cannot look up the " + what + " of " + Clean(e.Name) + ": " + e.Err.Error()
 }
 
 // Bogus says that there was an answer, and that it did not validate: what is published is broken, or
@@ -161,14 +161,14 @@ func (l *Lookup) Find(ctx context.Context, mx MXInfo) (Finding, error) {
 		return f, nil
 	case !mx.MXSecure && l.InsecureMX == InsecureIgnore:
 		// RFC 7672, 2.2.1: who forges the MX records chooses a host with TLSA records of his own.
-		f.Why = "the MX records of " + clean(mx.Domain) + " are not signed"
+		f.Why = "the MX records of " + Clean(mx.Domain) + " are not signed"
 		return f, nil
 	}
 	// RFC 7672, 2.2.2: some name servers of unsigned zones fail when asked for TLSA records, so that they
 	// are asked only where the address is signed.
 	addr, err := l.Resolver.Address(ctx, host)
 	if errors.Is(err, ErrNoAddress) { // nobody can connect to it, so there is nothing to be decided
-		f.NoAddress, f.Why = true, clean(host)+" has no address"
+		f.NoAddress, f.Why = true, Clean(host)+" has no address"
 		return f, nil
 	}
 	if err != nil {
@@ -177,7 +177,7 @@ func (l *Lookup) Find(ctx context.Context, mx MXInfo) (Finding, error) {
 	f.Expires = addr.Expires
 	names := bases(host, addr)
 	if len(names) == 0 {
-		f.notSigned("the address of "+clean(host), addr.Unproved)
+		f.notSigned("the address of "+Clean(host), addr.Unproved)
 		return f, nil
 	}
 	return l.ask(ctx, f, names, mx)
@@ -220,10 +220,10 @@ func (l *Lookup) ask(ctx context.Context, f Finding, bases []string, mx MXInfo) 
 		f.Expires = earlier(f.Expires, answer.Expires)
 		switch {
 		case !answer.Secure:
-			insecure = append(insecure, clean(owner))
+			insecure = append(insecure, Clean(owner))
 			unproved = cmp.Or(unproved, answer.Unproved)
 		case len(answer.Records) == 0:
-			none = append(none, clean(owner))
+			none = append(none, Clean(owner))
 		default:
 			f.Base, f.Names = base, mx.names(base)
 			l.judge(&f, answer, owner, mx)
@@ -244,18 +244,18 @@ func (l *Lookup) judge(f *Finding, answer Answer, owner string, mx MXInfo) {
 	f.Records = Sort(slices.Clone(answer.Records))
 	for i := range f.Records {
 		if err := f.Records[i].Usable(); err != nil {
-			f.Unusable = append(f.Unusable, f.Records[i].short()+": "+clean(err.Error()))
+			f.Unusable = append(f.Unusable, f.Records[i].short()+": "+Clean(err.Error()))
 		} else {
 			f.Usable++
 		}
 	}
-	at := clean(owner)
+	at := Clean(owner)
 	if to := canonical(answer.Owner); to != "" && to != owner {
-		at += " (an alias of " + clean(to) + ")"
+		at += " (an alias of " + Clean(to) + ")"
 	}
 	f.Status, f.Why = Usable, fmt.Sprintf("%d of %d TLSA records at %s can be used", f.Usable, len(f.Records), at)
 	if f.InsecureMX {
-		f.Why += "; the MX records of " + clean(mx.Domain) + " are not signed"
+		f.Why += "; the MX records of " + Clean(mx.Domain) + " are not signed"
 	}
 	if f.Usable == 0 || f.InsecureMX && l.InsecureMX == InsecureEncrypt {
 		f.Status = Unusable

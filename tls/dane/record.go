@@ -199,7 +199,7 @@ func WhyNot(records []Record) []string {
 		switch {
 		case counts[&records[i]]:
 		case err != nil:
-			why[i] = clean(err.Error())
+			why[i] = Clean(err.Error())
 		case i >= maxRecords:
 			why[i] = fmt.Sprintf("only %d records are looked at", maxRecords)
 		default: // RFC 7671, 9

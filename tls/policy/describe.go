@@ -15,10 +15,7 @@ import (
 
 const strongEnough = "TLS 1.2 or newer with forward secrecy"
 
-const (
-	maxShown = 3  // names in a text
-	maxName  = 80 // characters of each
-)
+const maxShown = 3 // names in a text
 
 // expected says what the decision asks for.
 func (d *Decision) expected() string {
@@ -29,14 +26,14 @@ func (d *Decision) expected() string {
 		return expectedTLSA(d.TLSA, d.Base)
 	}
 	if len(d.Names) == 0 {
-		return "a certificate for a name, of which the rule has none for " + clean(d.Domain)
+		return "a certificate for a name, of which the rule has none for " + dane.Clean(d.Domain)
 	}
 	names := make([]string, 0, maxShown+1)
 	for _, n := range d.Names[:min(len(d.Names), maxShown)] {
 		if below, ok := strings.CutPrefix(n, "."); ok {
 			n = "a name below " + below
 		}
-		names = append(names, clean(n))
+		names = append(names, dane.Clean(n))
 	}
 	if more := len(d.Names) - len(names); more > 0 {
 		names = append(names, strconv.Itoa(more)+" more")
@@ -60,9 +57,9 @@ func expectedTLSA(all []dane.Record, base string) string {
 	case 0:
 		return "a certificate that a TLSA record authenticates"
 	case 1:
-		return "a certificate that the TLSA record of " + clean(base) + " authenticates, " + shortTLSA(all[0])
+		return "a certificate that the TLSA record of " + dane.Clean(base) + " authenticates, " + shortTLSA(all[0])
 	}
-	return "a certificate that one of the " + strconv.Itoa(len(all)) + " TLSA records of " + clean(base) + " authenticates"
+	return "a certificate that one of the " + strconv.Itoa(len(all)) + " TLSA records of " + dane.Clean(base) + " authenticates"
 }
 
 // shortTLSA is a record cut to what fits into a line and tells two apart.
@@ -107,19 +104,11 @@ func describeNames(c *x509.Certificate) string {
 	}
 	switch {
 	case len(names) == 0 && c.Subject.CommonName != "":
-		return clean(c.Subject.CommonName) + " (common name)"
+		return dane.Clean(c.Subject.CommonName) + " (common name)"
 	case len(names) == 0:
 		return "nobody"
 	}
-	shown := make([]string, 0, maxShown)
-	for _, n := range names[:min(len(names), maxShown)] {
-		shown = append(shown, clean(n))
-	}
-	text := strings.Join(shown, ", ")
-	if more := len(names) - len(shown); more > 0 {
-		text += " and " + strconv.Itoa(more) + " more"
-	}
-	return text
+	return dane.List(names)
 }
 
 const selfSigned = "self-signed"
@@ -138,7 +127,7 @@ func flaw(chain []*x509.Certificate, err error, at time.Time) string {
 		return selfSigned
 	}
 	if issuer := leaf.Issuer.CommonName; issuer != "" {
-		return "from " + clean(issuer) + ", which leads to no trusted root"
+		return "from " + dane.Clean(issuer) + ", which leads to no trusted root"
 	}
 	return "which leads to no trusted root"
 }
@@ -154,7 +143,7 @@ func describeInvalid(chain []*x509.Certificate, e x509.CertificateInvalidError, 
 	case x509.NotAuthorizedToSign, x509.TooManyIntermediates, x509.NameMismatch:
 		return "from a certificate that is no authority for it"
 	}
-	return "that is not valid: " + clean(e.Error())
+	return "that is not valid: " + dane.Clean(e.Error())
 }
 
 // describeDates tells the leaf's dates apart from those of an authority; crypto/x509 calls
@@ -181,23 +170,4 @@ func describeDates(chain []*x509.Certificate, at time.Time) string {
 
 func describeStrength(state *tls.ConnectionState) string {
 	return tls.VersionName(state.Version) + " with " + tls.CipherSuiteName(state.CipherSuite)
-}
-
-// clean makes what a stranger wrote fit for a reply line and a log: printable ASCII, and
-// not long.
-func clean(s string) string {
-	long := len(s) > maxName
-	if long {
-		s = s[:maxName]
-	}
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if long {
-		s += "..."
-	}
-	return s
 }

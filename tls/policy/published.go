@@ -237,7 +237,7 @@ func (e *Engine) exclude(d *Decision) {
 	if d.STS.Match(d.Host) {
 		return
 	}
-	d.NotAnMX = "not among the MX hosts that the MTA-STS policy of " + clean(d.Domain) + " names"
+	d.NotAnMX = "not among the MX hosts that the MTA-STS policy of " + dane.Clean(d.Domain) + " names"
 	d.Err, d.Counted.Failure = errors.New(d.NotAnMX), failedNotAnMX
 }
 
